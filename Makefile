@@ -1,0 +1,47 @@
+# The commands of a developer; `make help` explains them.
+# All of them work on a fresh Debian 12 that has only git and make.
+
+.DEFAULT_GOAL := help
+.PHONY: help packages run stop reset status manage shell database test check format
+
+# Python 3.11 or later; it needs nothing installed but itself.
+PYTHON ?= python3
+LOCAL = $(PYTHON) -m deploy.local
+ARGS ?=
+
+help: ## Show this text
+	@echo 'gpucloud: make TARGET'
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+packages: ## Install the Debian packages that are missing (apt, as root or through sudo)
+	@sh deploy/local/packages.sh
+
+run: packages ## Start all: PostgreSQL, a virtual GPU host, web server, worker; prints the address
+	@$(LOCAL) up
+
+stop: ## End exactly what `make run` started; the data stays
+	@$(LOCAL) down
+
+reset: ## Stop, and delete all data, secrets and images of the virtual host (.local/)
+	@$(LOCAL) reset
+
+status: ## Show what runs; exit status 0 if all does
+	@$(LOCAL) status
+
+manage: ## Run manage.py with the local environment, e.g. make manage ARGS="showmigrations"
+	@$(LOCAL) manage $(ARGS)
+
+shell: ## Open Django's shell with the local environment
+	@$(LOCAL) manage shell
+
+database: packages ## Start PostgreSQL alone and print its URL (ARGS=NAME: of a database so named)
+	@$(LOCAL) database $(ARGS)
+
+test: packages ## Run all tests on PostgreSQL and a virtual GPU host (ARGS="tests/flags -x" for pytest)
+	@$(LOCAL) test $(ARGS)
+
+check: packages ## Run ruff, mypy, import-linter, the migrations' check and Django's deploy check
+	@$(LOCAL) check
+
+format: packages ## Format the code and repair what ruff can
+	@$(LOCAL) format

@@ -1,0 +1,62 @@
+"""Fills a database so that the lab can be used: schema, catalogue, hosts, accounts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from deploy.local.django import Django
+from deploy.local.private_file import read_json_object, write_private_json
+
+REGION = "us-east"
+# The virtual host is small: none of it is set aside but what its own OS needs.
+RESERVED = (
+    *("--reserve-cpus-per-node", "0"),
+    *("--reserve-memory-mib-per-node", "256"),
+)
+
+
+def migrate(django: Django) -> None:
+    """Bring the schema up to date."""
+    django.manage("migrate", "--noinput")
+
+
+def load_catalogue(django: Django) -> None:
+    """Load regions, plans and images, those of the lab too."""
+    django.manage("load_catalogue", "--lab")
+
+
+def collect_static(django: Django) -> None:
+    """Gather the files that the web server serves itself."""
+    django.manage("collectstatic", "--noinput")
+
+
+def enrol(django: Django, name: str, libvirt_uri: str) -> None:
+    """Have the host in the inventory; reads its hardware through libvirt."""
+    django.manage(
+        "enrol_host", libvirt_uri, "--region", REGION, "--name", name, *RESERVED
+    )
+
+
+def bootstrap(django: Django, secrets: Mapping[str, Any]) -> None:
+    """Make the database match the secrets: staff login, accounts, tokens."""
+    wanted = {"staff": secrets["staff"], "tokens": secrets["tokens"]}
+    django.manage("bootstrap_lab", stdin=json.dumps(wanted))
+
+
+def is_loaded(django: Django, version: str) -> bool:
+    """Say whether this version of the code has loaded its data into this database."""
+    state = read_json_object(django.layout.state)
+    return state.get("loaded") == _loaded(django, version)
+
+
+def remember_loaded(django: Django, version: str) -> None:
+    """Keep in mind what `is_loaded` asks."""
+    state = read_json_object(django.layout.state)
+    state["loaded"] = _loaded(django, version)
+    write_private_json(django.layout.state, state)
+
+
+def _loaded(django: Django, version: str) -> list[str]:
+    return [django.env["DATABASE_URL"], version]
