@@ -41,7 +41,7 @@ class MovedCheckout(LocalStackError):
 
 
 def tail(log: Path | None, lines: int = 20) -> str:
-    """Return the last lines that the last command wrote to a log; none without a log."""
+    """Return the last lines of a log, those of its last command only."""
     if log is None or not log.exists():
         return ""
     text = log.read_text(encoding="utf-8", errors="replace")

@@ -8,16 +8,22 @@ from collections.abc import Sequence
 from deploy.local import postgres
 from deploy.local.environment import with_inherited
 from deploy.local.layout import Layout
-from deploy.local.locks import exclusive
+from deploy.local.locks import exclusive, is_held
 from deploy.local.ownership import prepare_local
 from deploy.local.progress import Progress
 from deploy.local.stack import LOCK, is_database_held, site_environment
 from deploy.local.venv import DEVELOPMENT, ensure_venv
 
 TEST_LOCK = "test.lock"
+E2E_LOCK = "e2e.lock"
 E2E_HOST_NAME = "e2e-gpuhost1"
 OTHER_TESTS_S = 3600.0
 OTHER_RUN_S = 600.0
+
+
+def is_testing(layout: Layout) -> bool:
+    """Say whether tests run here now, by `make test` or by hand."""
+    return any(is_held(layout.local / name) for name in (TEST_LOCK, E2E_LOCK))
 
 
 def run_tests(layout: Layout, progress: Progress, arguments: Sequence[str]) -> int:

@@ -6,14 +6,14 @@ import shutil
 
 from deploy.local import postgres
 from deploy.local.layout import Layout
-from deploy.local.locks import exclusive, is_held
+from deploy.local.locks import exclusive
 from deploy.local.ownership import is_ours
 from deploy.local.problems import Busy, LocalStackError
 from deploy.local.processes import works_in
 from deploy.local.progress import Progress
 from deploy.local.services import ServiceRegistry
 from deploy.local.stack import HOST_NAME, LOCK, hold_database
-from deploy.local.suite import E2E_HOST_NAME, TEST_LOCK
+from deploy.local.suite import E2E_HOST_NAME, is_testing
 from deploy.local.virtual_host import VirtualHost
 
 WAIT_S = 60.0
@@ -33,8 +33,8 @@ def reset(layout: Layout, progress: Progress) -> None:
     if not layout.local.exists():
         print("nothing to reset")
         return
-    if is_held(layout.local / TEST_LOCK):
-        raise Busy("`make test` is running here", "wait for it, or end it, then again")
+    if is_testing(layout):
+        raise Busy("tests are running here", "wait for it, or end it, then again")
     if is_ours(layout):
         with exclusive(layout.local / LOCK, "`make run` or `make stop`", WAIT_S):
             _end_all(layout, progress)
@@ -58,7 +58,7 @@ def _end_what_moved_along(layout: Layout, progress: Progress) -> None:
 
 def _end_all(layout: Layout, progress: Progress) -> None:
     layout.run_json.unlink(missing_ok=True)
-    testing = is_held(layout.local / TEST_LOCK)
+    testing = is_testing(layout)
     registry = ServiceRegistry(layout.services)
     for name in reversed(registry.records()):
         if name != postgres.NAME:
@@ -66,7 +66,7 @@ def _end_all(layout: Layout, progress: Progress) -> None:
     failed = _end_host(VirtualHost(layout, HOST_NAME), progress)
     hold_database(layout, held=False)
     if testing:
-        print("PostgreSQL goes on for `make test`, which ends it", flush=True)
+        print("PostgreSQL goes on for the tests that are running", flush=True)
     else:
         failed = _end_leftovers_of_tests(layout, progress) or failed
         if postgres.is_running(layout):

@@ -1,0 +1,175 @@
+"""The `stack` fixture: the whole of gpucloud, running apart from that of `make run`.
+
+It has its own database, virtual GPU host, web server and worker, and shares the code
+that starts them with `make run`. Logs: `.local/log/e2e-*.log`.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from deploy.local import ports, provision
+from deploy.local.databases import create_database, drop_database
+from deploy.local.django import Django
+from deploy.local.environment import (
+    django_environment,
+    new_secrets,
+    own_database_url,
+    with_inherited,
+)
+from deploy.local.layout import checkout
+from deploy.local.locks import exclusive
+from deploy.local.probes import wait_for_web, wait_for_worker
+from deploy.local.problems import LocalStackError, tail
+from deploy.local.progress import describe
+from deploy.local.services import ServiceRegistry
+from deploy.local.suite import E2E_HOST_NAME, E2E_LOCK
+from tests.gpuhost.host import VirtualGpuHost
+
+DATABASE = "gpucloud_e2e"
+BOARD = "2x2"
+CARD = "rtx6000"
+OTHER_STACK_S = 1800
+MANAGE_S = 300
+
+
+@dataclass(frozen=True)
+class Staff:
+    """A login for the admin."""
+
+    username: str
+    password: str
+
+
+@dataclass(frozen=True)
+class EnrolledHost:
+    """A host in the inventory."""
+
+    name: str
+    libvirt_uri: str
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running gpucloud and the means to use it."""
+
+    url: str
+    staff: Staff
+    # By owner: employee, customer, customer2 (with GPUs), no_gpu.
+    tokens: dict[str, str]
+    hosts: list[EnrolledHost]
+    database_url: str
+    gpuhost: VirtualGpuHost
+    django: Django
+    services: ServiceRegistry
+    port: int
+
+    def manage(self, *arguments: str, stdin: str = "") -> str:
+        """Run manage.py on the stack's database and return its standard output."""
+        layout = self.django.layout
+        result = subprocess.run(  # noqa: S603 - the project's own command
+            [layout.python, "manage.py", *arguments],
+            cwd=layout.root,
+            env=with_inherited(self.django.env),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=MANAGE_S,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def stop_worker(self) -> None:
+        """End the worker, as a crash of its machine would: jobs stay where they are."""
+        self.services.stop(self.django.worker().name)
+
+    def start_worker(self) -> None:
+        """Start the worker again and wait until it works."""
+        self.services.ensure(self.django.worker())
+        wait_for_worker(self.services, self.django)
+
+    def enrol(self, name: str, libvirt_uri: str) -> None:
+        """Have one more host in the inventory."""
+        provision.enrol(self.django, name, libvirt_uri)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Start a stack of its own for the session, and end all of it.
+
+    Hidden cost: about 15 s; minutes when the virtual host's image is not built yet.
+    """
+    server_url = own_database_url()
+    if server_url is None:
+        pytest.fail("DATABASE_URL is not set: run `make test`", pytrace=False)
+    with ExitStack() as undo:
+        try:
+            started = _start(server_url, undo)
+        except LocalStackError as error:
+            pytest.fail(describe(error, "e2e stack", tail(error.log)), pytrace=False)
+        yield started
+
+
+def _start(server_url: str, undo: ExitStack) -> Stack:
+    """Start everything; what is to be undone is put on `undo` before it is done."""
+    layout = checkout()
+    layout.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    undo.enter_context(
+        exclusive(layout.local / E2E_LOCK, "another e2e stack", OTHER_STACK_S)
+    )
+    services = ServiceRegistry(layout.e2e_services)
+    # First what a session left that was killed: it may use the database.
+    _stop_all(services)
+    drop_database(server_url, DATABASE)
+    undo.callback(drop_database, server_url, DATABASE)
+    database_url = create_database(server_url, DATABASE)
+
+    secrets = new_secrets()
+    env = django_environment(database_url, secrets["secret_key"])
+    django = Django(layout, env, prefix="e2e-")
+    gpuhost = VirtualGpuHost(
+        E2E_HOST_NAME, BOARD, CARD, run_dir=layout.run / E2E_HOST_NAME
+    )
+    undo.callback(gpuhost.stop)
+    undo.callback(_stop_all, services)
+    uri = gpuhost.restore().libvirt_uri
+    _provision(django, uri, secrets)
+    port = ports.random_free()
+    services.ensure(django.web(port))
+    services.ensure(django.worker())
+    wait_for_web(services, django, port)
+    wait_for_worker(services, django)
+    return Stack(
+        url=f"http://{ports.LOOPBACK}:{port}",
+        staff=Staff(**secrets["staff"]),
+        tokens=secrets["tokens"],
+        hosts=[EnrolledHost(E2E_HOST_NAME, uri)],
+        database_url=database_url,
+        gpuhost=gpuhost,
+        django=django,
+        services=services,
+        port=port,
+    )
+
+
+def _provision(django: Django, libvirt_uri: str, secrets: dict[str, Any]) -> None:
+    provision.migrate(django)
+    provision.load_catalogue(django)
+    provision.collect_static(django)
+    provision.enrol(django, E2E_HOST_NAME, libvirt_uri)
+    provision.bootstrap(django, secrets)
+
+
+def _stop_all(services: ServiceRegistry) -> None:
+    for name in reversed(services.records()):
+        services.stop(name)
+
+
+# Playwright's sync interface runs an event loop in this thread, and Django then
+# refuses the ORM, pytest-django's own clean-up of the test database included.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
