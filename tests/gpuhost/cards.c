@@ -1,0 +1,84 @@
+/* cards.so: gives QEMU's own PCI devices the PCI identity of real GPUs.
+ *
+ * Preloaded (LD_PRELOAD) into the QEMU that plays the GPU host. It registers device
+ * types whose parent is "bochs-display" (one prefetchable memory BAR, one MMIO BAR, a
+ * PCIe capability, no DMA) or "intel-hda", and rewrites the ids in their class. /sys,
+ * libvirt's node devices and the guest then all see e.g. 10de:1e30 class 0300.
+ *
+ * It needs no QEMU headers: type_register_static is exported by QEMU, TypeInfo has kept
+ * its layout since 2013, and the id fields of PCIDeviceClass are found by value.
+ *
+ * cc -shared -fPIC -O1 -o cards.so cards.c -ldl
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct {
+    const char *name, *parent;
+    size_t instance_size, instance_align;
+    void *instance_init, *instance_post_init, *instance_finalize;
+    _Bool abstract;
+    size_t class_size;
+    void (*class_init)(void *klass, void *data);
+    void *class_base_init;
+    void *class_data;
+    void *interfaces;
+} TypeInfo;
+
+typedef struct {
+    const char *name, *parent;
+    uint16_t parent_vendor, parent_device; /* what to look for in the parent's class */
+    uint16_t vendor, device, class_id, subsystem_vendor, subsystem_device;
+    uint8_t revision;
+} Card;
+
+/* Ids from the PCI ID repository; machine.py lists the same names. */
+static Card cards[] = {
+    {"gpu-rtx6000", "bochs-display", 0x1234, 0x1111,
+     0x10de, 0x1e30, 0x0300, 0x10de, 0x12ba, 0xa1},
+    {"gpu-l40s", "bochs-display", 0x1234, 0x1111,
+     0x10de, 0x26b9, 0x0302, 0x10de, 0x1851, 0xa1},
+    {"gpu-h100", "bochs-display", 0x1234, 0x1111,
+     0x10de, 0x2331, 0x0302, 0x10de, 0x1626, 0xa1},
+    {"audio-rtx6000", "intel-hda", 0x8086, 0x2668,
+     0x10de, 0x10f7, 0x0403, 0x10de, 0x12ba, 0xa1},
+};
+
+/* PCIDeviceClass holds, in this order: u16 vendor_id, u16 device_id, u8 revision,
+ * u16 class_id, u16 subsystem_vendor_id, u16 subsystem_id. A child's class starts as a
+ * copy of its parent's. */
+static void set_identity(void *klass, void *data) {
+    Card *card = data;
+    uint16_t *field = klass;
+    for (int i = 0; i < 2048; i++) {
+        if (field[i] != card->parent_vendor || field[i + 1] != card->parent_device)
+            continue;
+        field[i] = card->vendor;
+        field[i + 1] = card->device;
+        *(uint8_t *)&field[i + 2] = card->revision;
+        field[i + 3] = card->class_id;
+        field[i + 4] = card->subsystem_vendor;
+        field[i + 5] = card->subsystem_device;
+        return;
+    }
+    fprintf(stderr, "cards.so: no PCI ids in the class of %s\n", card->parent);
+    abort();
+}
+
+__attribute__((constructor)) static void register_cards(void) {
+    void *(*type_register_static)(const TypeInfo *) =
+        dlsym(RTLD_DEFAULT, "type_register_static");
+    if (!type_register_static)
+        return; /* preloaded into something that is not QEMU, e.g. its "sh -c" */
+    for (size_t i = 0; i < sizeof cards / sizeof *cards; i++) {
+        TypeInfo *type = calloc(1, sizeof *type); /* QEMU keeps the pointer */
+        type->name = cards[i].name;
+        type->parent = cards[i].parent;
+        type->class_init = set_identity;
+        type->class_data = &cards[i];
+        type_register_static(type);
+    }
+}
