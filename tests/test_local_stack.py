@@ -9,12 +9,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deploy.local import environment, postgres
+from deploy.local import environment
 from deploy.local.commands import Command, run_logged
-from deploy.local.databases import database_name, with_database
+from deploy.local.databases import database_name, postgres_program, with_database
 from deploy.local.django import code_version
 from deploy.local.layout import Layout, checkout
 from deploy.local.locks import exclusive, is_held
@@ -59,7 +60,7 @@ def layout(tmp_path: Path) -> Layout:
     return made
 
 
-def a_cluster(**changes: object) -> Cluster:
+def a_cluster(**changes: Any) -> Cluster:
     cluster = Cluster(
         folder="/nowhere",
         account=None,
@@ -70,7 +71,7 @@ def a_cluster(**changes: object) -> Cluster:
     return replace(cluster, **changes)
 
 
-def a_service(layout: Layout, **changes: object) -> Service:
+def a_service(layout: Layout, **changes: Any) -> Service:
     service = Service(
         name="sleeper",
         command=SLEEP,
@@ -367,7 +368,7 @@ def test_missing_postgresql_is_said(
     monkeypatch.setattr("deploy.local.databases.BINARIES", tmp_path)
 
     with pytest.raises(ProgramMissing, match="bin/initdb is not there"):
-        postgres.postgres_program("initdb")
+        postgres_program("initdb")
 
 
 # --- one checkout, one run ------------------------------------------------------------
