@@ -418,7 +418,7 @@ def test_the_reset_of_a_copy_leaves_the_original_running(tmp_path: Path) -> None
     reset(copy, Progress())
 
     assert registry.running("sleeper") is not None
-    assert not copy.local.exists()
+    assert list(copy.local.iterdir()) == []
     registry.stop("sleeper")
 
 

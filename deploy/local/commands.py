@@ -20,6 +20,7 @@ from deploy.local.problems import (
 )
 
 HEARTBEAT_S = 5.0
+DISK_FULL_SIGNS = ("No space left on device", "Check free disk space")
 ROTATE_BYTES = 10 * 1024 * 1024
 
 
@@ -63,7 +64,8 @@ def run_logged(command: Command) -> None:
             process.wait(timeout=10)
             raise
     if process.returncode != 0:
-        full = "No space left on device" in tail(command.log, 40)
+        said = tail(command.log, 40)
+        full = any(sign in said for sign in DISK_FULL_SIGNS)
         raise CommandFailed(
             f"{_title(command)} ended with status {process.returncode}",
             DISK_FULL if full else command.remedy,
@@ -72,7 +74,9 @@ def run_logged(command: Command) -> None:
 
 
 def _title(command: Command) -> str:
-    return " ".join(Path(str(part)).name for part in command.arguments[:4])
+    program, *rest = (str(part) for part in command.arguments)
+    words = [word for word in rest if not word.startswith("-")]
+    return " ".join([Path(program).name, *words[:2]])
 
 
 def _start(command: Command, log: IO[bytes]) -> subprocess.Popen[bytes]:

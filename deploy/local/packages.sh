@@ -45,7 +45,7 @@ if [ "$(id -u)" = 0 ]; then
     AS_ROOT=
 elif command -v sudo >/dev/null 2>&1; then
     # Asked for here, in the foreground: below, apt runs in the background.
-    sudo -v || fail 'sudo refused' "have an administrator run: apt-get install --no-install-recommends $MISSING"
+    sudo -n true 2>/dev/null || sudo -v || fail 'sudo refused' "have an administrator run: apt-get install --no-install-recommends $MISSING"
     AS_ROOT=sudo
 else
     fail 'packages are missing, and this is neither root nor has it sudo' \
@@ -83,7 +83,7 @@ progress() {
 
 apt_failed() {
     tail -n 15 "$LOG" >&2
-    if grep -q 'No space left\|enough free space' "$LOG"; then
+    if tail -n 40 "$LOG" | grep -q 'No space left\|enough free space'; then
         fail "$1: the disk is full" 'free some space (about 2 GiB are needed), then the same command again'
     fi
     fail "$1 (all of it: $LOG)" 'look at the lines above; then the same command again'

@@ -30,7 +30,7 @@ def down(layout: Layout, progress: Progress) -> None:
 
 def reset(layout: Layout, progress: Progress) -> None:
     """End all that runs, then delete all that `.local/` holds."""
-    if not layout.local.exists():
+    if not layout.local.exists() or not any(layout.local.iterdir()):
         print("nothing to reset")
         return
     if is_testing(layout):
@@ -42,7 +42,12 @@ def reset(layout: Layout, progress: Progress) -> None:
     else:
         _end_what_moved_along(layout, progress)
     with progress.step("empty .local/"):
-        shutil.rmtree(layout.local)
+        # Its contents only: a person may have put it on another disk.
+        for path in layout.local.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _end_what_moved_along(layout: Layout, progress: Progress) -> None:
