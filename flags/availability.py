@@ -1,0 +1,48 @@
+"""Whether a flag is open for an account: the one question that gates ask."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from flags.models import Flag
+
+
+class FlaggedAccount(Protocol):
+    """What a flag looks at. pk: the account's key; tags: its tags."""
+
+    pk: int
+    tags: list[str]
+
+
+def is_available(flag_name: str, account: FlaggedAccount | None) -> bool:
+    """Say whether `flag_name` is open for `account` (None: nobody is signed in).
+
+    An empty name is no gate: True. A flag that does not exist is shut. One or two queries;
+    never cached, so that a kill holds at once in every process.
+    """
+    return not flag_name or flag_name in open_flags([flag_name], account)
+
+
+def open_flags(
+    flag_names: Iterable[str], account: FlaggedAccount | None
+) -> frozenset[str]:
+    """Return those of `flag_names` that are open for `account`; at most two queries."""
+    flags = Flag.objects.filter(name__in=[name for name in flag_names if name])
+    tags = set(account.tags) if account is not None else set()
+    undecided = []
+    found = set()
+    for flag in flags:
+        # `everyone` first: a kill (False) beats every list.
+        if flag.everyone is not None:
+            if flag.everyone:
+                found.add(flag.name)
+        elif tags.intersection(flag.account_tags):
+            found.add(flag.name)
+        else:
+            undecided.append(flag.pk)
+    if undecided and account is not None:
+        found.update(
+            Flag.objects.filter(pk__in=undecided, accounts=account.pk).values_list(
+                "name", flat=True
+            )
+        )
+    return frozenset(found)

@@ -1,0 +1,75 @@
+"""Typed readers of the process environment; a missing or bad value names itself."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+_env = environ.Env()
+
+
+def required(name: str, hint: str) -> str:
+    """Return the value of `name`.
+
+    Raises ImproperlyConfigured, with the name and what to set, if it is absent or empty.
+    """
+    value = _env.str(name, default="")
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set. Set it to {hint}.")
+    return str(value)
+
+
+def _typed(name: str, cast: Callable[..., Any], default: Any, hint: str) -> Any:
+    try:
+        return cast(name, default=default)
+    except (ValueError, ImproperlyConfigured) as error:
+        raise ImproperlyConfigured(f"{name} is not valid. Set it to {hint}.") from error
+
+
+_TRUE = {"true", "yes", "on", "1"}
+_FALSE = {"false", "no", "off", "0"}
+
+
+def boolean(name: str, *, default: bool) -> bool:
+    """Return `name` as a flag; unlike django-environ, a word it does not know is an error.
+
+    django-environ reads every unknown word as False, so a typo would switch off HTTPS.
+    """
+    word = str(_env.str(name, default=str(default))).strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name} is {word!r}. Set it to true or false.")
+
+
+def whole_number(name: str, *, default: int, minimum: int = 0) -> int:
+    """Return `name` as an integer of at least `minimum`."""
+    number = int(_typed(name, _env.int, default, f"a whole number, such as {default}"))
+    if number < minimum:
+        raise ImproperlyConfigured(
+            f"{name} is {number}. Set it to a whole number of at least {minimum}."
+        )
+    return number
+
+
+def words(name: str, hint: str) -> list[str]:
+    """Return the comma-separated words of `name`, at least one."""
+    found = [word.strip() for word in required(name, hint).split(",") if word.strip()]
+    if not found:
+        raise ImproperlyConfigured(f"{name} is empty. Set it to {hint}.")
+    return found
+
+
+def postgresql(name: str) -> dict[str, Any]:
+    """Return Django's connection settings for the PostgreSQL URL in `name`."""
+    hint = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    url = required(name, hint)
+    if urlsplit(url).scheme not in {"postgres", "postgresql"}:
+        raise ImproperlyConfigured(
+            f"{name} is no PostgreSQL address. Set it to {hint}; gpucloud's rules are "
+            "PostgreSQL constraints and run on no other database."
+        )
+    return dict(_typed(name, _env.db_url, environ.Env.NOTSET, hint))

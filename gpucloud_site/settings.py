@@ -1,0 +1,188 @@
+"""Every setting of the site, read once from the environment; a bad one stops the start.
+
+docs/settings.md lists the variables for operators.
+"""
+
+from pathlib import Path
+
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+
+from gpucloud_site import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+SECRET_KEY = environment.required(
+    "GPUCLOUD_SECRET_KEY", "50 or more random characters, kept secret"
+)
+ALLOWED_HOSTS = environment.words(
+    "GPUCLOUD_ALLOWED_HOSTS", "the site's host names, separated by commas"
+)
+DEBUG = False
+HTTPS = environment.boolean("GPUCLOUD_HTTPS", default=True)
+# A lab may use hosts without KVM, over libvirt's open TCP port, and hand a released
+# card on without cleaning it. Nothing of that is acceptable in production.
+LAB = environment.boolean("GPUCLOUD_LAB", default=False)
+LAB_SKIPS_SANITISING = LAB and environment.boolean(
+    "GPUCLOUD_LAB_SKIPS_SANITISING", default=True
+)
+DATABASES = {
+    "default": {
+        **environment.postgresql("DATABASE_URL"),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"application_name": "gpucloud", "connect_timeout": 5},
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "gpucloud_site",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "waffle",
+    "django_q",
+    "csp",
+    "inventory",
+    "instances",
+    "flags",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+]
+ROOT_URLCONF = "gpucloud_site.urls"
+WSGI_APPLICATION = "gpucloud_site.wsgi.application"
+# The API accepts a path with and without its slash; a redirect would turn POST into GET.
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedStaticFilesStorage",
+    },
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+LOGIN_URL = "admin:login"
+
+SESSION_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_HTTPONLY = True
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        # Unfold's Alpine.js evaluates expressions, its charts set inline styles.
+        "script-src": [SELF, UNSAFE_EVAL],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # A flag cached in one process stays alive there after it was killed in another.
+    "uncached": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+}
+WAFFLE_FLAG_MODEL = "flags.Flag"
+WAFFLE_CACHE_NAME = "uncached"
+WAFFLE_FLAG_DEFAULT = False
+WAFFLE_OVERRIDE = False
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["instances.api.authentication.BearerToken"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "instances.api.errors.handle",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": False,
+}
+
+JOB_TIMEOUT_S = environment.whole_number("GPUCLOUD_JOB_TIMEOUT_S", default=900)
+Q_CLUSTER = {
+    "name": "gpucloud",
+    "workers": environment.whole_number("GPUCLOUD_WORKERS", default=4, minimum=1),
+    "timeout": JOB_TIMEOUT_S,
+    # Below twice the timeout a long job is handed to a second worker while it runs.
+    "retry": 2 * JOB_TIMEOUT_S + 60,
+    "orm": "default",
+    "broker_class": "instances.broker.NotifyingBroker",
+    "poll": 0,
+    "bulk": 1,
+    # Our job rows hold the retries; django-q2 must forget a task once it has run.
+    "ack_failures": True,
+    "max_attempts": 1,
+    "save_limit": 1000,
+    "catch_up": False,
+    "label": "Task queue",
+    "cache": "default",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+}

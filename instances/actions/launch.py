@@ -1,0 +1,164 @@
+"""Launch an instance: flag, placement, claim, rows and job in one transaction."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+
+from flags.availability import is_available
+from instances.choices import ImageStatus, JobKind
+from instances.claiming import claim_capacity
+from instances.exceptions import IdempotencyConflict, InvalidRequest, NoCapacity
+from instances.jobs import runner
+from instances.models import Account, Image, Instance, Plan
+from instances.placement import NoFit
+from instances.selectors import request_of
+from instances.tasks import enqueue_job
+from inventory.ledger import Actor
+from inventory.models import Region
+
+# Linode API v4, "Create a Linode": label.
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9]|[-_.](?![-_.])){1,62}[A-Za-z0-9]")
+_LABEL_RULE = (
+    "Label must be 3 to 64 characters: letters, digits, single - _ or . between them"
+)
+MAX_TAGS = 100
+_SECONDS_BASE = 900
+_SECONDS_PER_GIB = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOrder:
+    """What was asked for, unchecked. actor: user:NAME; username: as events show it.
+
+    plan, region, image: slugs. idempotency_key: a repeat with the same key and content
+    returns the first instance.
+    """
+
+    account: Account
+    plan: str
+    region: str
+    image: str
+    actor: str
+    username: str
+    label: str = ""
+    tags: tuple[str, ...] = ()
+    idempotency_key: str = ""
+
+    @property
+    def digest(self) -> str:
+        body = [self.plan, self.region, self.image, self.label, list(self.tags)]
+        return hashlib.sha256(json.dumps(body).encode()).hexdigest()
+
+
+def launch(order: LaunchOrder) -> Instance:
+    """Launch what `order` asks for, once per idempotency key.
+
+    Raises InvalidRequest (every wrong field), NoCapacity or IdempotencyConflict; then
+    nothing was claimed or written.
+    """
+    repeated = _repeated(order)
+    if repeated is not None:
+        return repeated
+    try:
+        with transaction.atomic():
+            return _launch(order)
+    except IntegrityError:
+        # Another request with this key, or this label, committed first.
+        repeated = _repeated(order)
+        if repeated is not None:
+            return repeated
+        if not _label_is_taken(order):
+            raise
+        raise _label_taken() from None
+
+
+def _repeated(order: LaunchOrder) -> Instance | None:
+    if not order.idempotency_key:
+        return None
+    first = Instance.objects.filter(
+        account=order.account, idempotency_key=order.idempotency_key
+    ).first()
+    if first is not None and first.request_digest != order.digest:
+        raise IdempotencyConflict(
+            "This Idempotency-Key was used for another request. Use a new key."
+        )
+    return first
+
+
+def _launch(order: LaunchOrder) -> Instance:
+    plan, region, image = _checked(order)
+    instance = Instance(
+        account=order.account,
+        plan=plan,
+        region=region,
+        image=image,
+        tags=list(order.tags),
+        created_by=order.actor,
+        idempotency_key=order.idempotency_key,
+        request_digest=order.digest,
+    )
+    instance.label = order.label or f"new-{instance.uuid}"
+    # Before the claim: a repeat waits here for the first and takes no card meanwhile.
+    instance.save()
+    if not order.label:
+        instance.label = f"linode{instance.pk}"
+        instance.save(update_fields=["label"])
+    placed = claim_capacity(
+        request_of(plan),
+        region,
+        instance.uuid,
+        Actor(order.actor, f"launch of {instance.label} for {order.account.name}"),
+    )
+    if isinstance(placed, NoFit):
+        raise NoCapacity(plan.slug, region.slug, placed)
+    job = runner.create(
+        JobKind.LAUNCH,
+        instance,
+        order.actor,
+        order.username,
+        # Memory is set up before the guest runs; a TiB takes minutes.
+        deadline_s=_SECONDS_BASE + _SECONDS_PER_GIB * plan.memory_mib // 1024,
+    )
+    enqueue_job(job.pk)
+    return instance
+
+
+def _checked(order: LaunchOrder) -> tuple[Plan, Region, Image]:
+    """Return the rows that the slugs name; raises InvalidRequest with every error."""
+    errors: list[tuple[str | None, str]] = []
+    plan = (
+        Plan.objects.select_related("gpu_model")
+        .filter(slug=order.plan, is_sold=True)
+        .first()
+    )
+    # A plan behind a shut flag is refused like one that does not exist.
+    if plan is None or not is_available(plan.flag_name, order.account):
+        errors.append(("type", "A valid plan type by that ID was not found"))
+    region = Region.objects.filter(slug=order.region, is_open=True).first()
+    if region is None:
+        errors.append(("region", "region is not valid"))
+    image = Image.objects.filter(slug=order.image, status=ImageStatus.AVAILABLE).first()
+    if image is None:
+        errors.append(("image", "image is not valid"))
+    if order.label and not _LABEL.fullmatch(order.label):
+        errors.append(("label", _LABEL_RULE))
+    elif order.label and _label_is_taken(order):
+        errors.append(_label_taken().errors[0])
+    if len(order.tags) > MAX_TAGS or any(not 3 <= len(t) <= 50 for t in order.tags):
+        errors.append(("tags", f"At most {MAX_TAGS} tags of 3 to 50 characters each"))
+    if errors or plan is None or region is None or image is None:
+        raise InvalidRequest(errors)
+    return plan, region, image
+
+
+def _label_is_taken(order: LaunchOrder) -> bool:
+    return Instance.objects.filter(
+        account=order.account, label=order.label, ended_at=None
+    ).exists()
+
+
+def _label_taken() -> InvalidRequest:
+    return InvalidRequest([("label", "Label must be unique among your linodes")])

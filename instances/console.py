@@ -1,0 +1,23 @@
+"""Read the serial console that a guest wrote, from its host."""
+
+from instances.domain_xml import CONSOLE_POOL
+from instances.models import Instance
+from instances.selectors import host_of, spec_of
+from inventory.hypervisor.supervised import connect
+
+MAX_BYTES = 64 * 1024
+
+
+def read_console(instance: Instance, max_bytes: int = MAX_BYTES) -> str:
+    """Return the last `max_bytes` of the console; empty if nothing runs or is held.
+
+    Blocks on the host up to the driver's deadline; raises HypervisorError.
+    """
+    host = host_of(instance)
+    spec = spec_of(instance)
+    if host is None or spec is None:
+        return ""
+    tail = connect(host.libvirt_uri).read_volume_tail(
+        CONSOLE_POOL, spec.console_volume, max_bytes
+    )
+    return tail.decode("utf-8", errors="replace")

@@ -1,0 +1,60 @@
+"""Why an action on instances is refused, named by the condition."""
+
+from instances.placement import NoFit
+
+
+class InstancesError(Exception):
+    """Base. public_message goes to the customer, str() to staff.
+
+    field: the request's field that is at fault, if one is.
+    """
+
+    field: str | None = None
+
+    def __init__(self, public_message: str, detail: str = "") -> None:
+        self.public_message = public_message
+        super().__init__(detail or public_message)
+
+
+class InvalidRequest(InstancesError):
+    """One or more fields are wrong. errors: (field, reason), in the order of checking."""
+
+    def __init__(self, errors: list[tuple[str | None, str]]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(reason for _, reason in errors))
+
+
+class NoCapacity(InstancesError):
+    """No host can take it now. no_fit: every host's reasons, for staff only."""
+
+    field = "region"
+
+    def __init__(self, plan: str, region: str, no_fit: NoFit) -> None:
+        self.no_fit = no_fit
+        super().__init__(
+            f"No GPU capacity is available in {region} for {plan} right now.",
+            str(no_fit),
+        )
+
+
+class IdempotencyConflict(InstancesError):
+    """The key was used for another request."""
+
+
+class InstanceBusy(InstancesError):
+    """Other work on the instance must end first."""
+
+
+class StepFailed(InstancesError):
+    """A job's step cannot succeed by trying again."""
+
+
+class LeaseLost(InstancesError):
+    """Another worker took the job over; this one must not write any more."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"job {job_id} was taken over by another worker")
+
+
+class JobAbandoned(InstancesError):
+    """The work is no longer wanted: deleted, or its gate was shut."""

@@ -1,0 +1,45 @@
+"""The database behind a job's steps."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from flags.availability import is_available
+from instances.models import Instance, Job
+from inventory.choices import CardCondition
+from inventory.hypervisor.port import DomainState
+from inventory.ledger import Actor, release
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRecords:
+    """jobs.context.Records for one job."""
+
+    job: Job
+
+    def gate_is_open(self) -> bool:
+        instance = Instance.objects.select_related("plan", "account").get(
+            pk=self.job.instance_id
+        )
+        return is_available(instance.plan.flag_name, instance.account)
+
+    def note_state(self, state: DomainState) -> None:
+        Instance.objects.filter(pk=self.job.instance_id).update(
+            observed=state, observed_at=Now()
+        )
+
+    def release_claims(self) -> None:
+        actor = Actor(
+            f"job:{self.job.pk}",
+            f"{self.job.get_kind_display()} of {self.job.instance.label} "
+            f"for {self.job.actor}: the domain is proven absent",
+        )
+        after = (
+            CardCondition.READY
+            if settings.LAB_SKIPS_SANITISING
+            else CardCondition.DIRTY
+        )
+        with transaction.atomic():
+            release(self.job.instance.uuid, actor, next_condition=after)

@@ -1,0 +1,92 @@
+"""What is sold: plans (the API calls them types) and images."""
+
+from django.db import models
+from django.db.models import Q
+
+from instances.choices import ImageStatus, PlanClass
+from instances.placement import NumaPolicy
+from inventory.models import GpuModel
+
+
+class Plan(models.Model):
+    slug = models.SlugField(unique=True, help_text="The API's type: g1-gpu-rtx6000-1.")
+    label = models.CharField(max_length=100)
+    plan_class = models.CharField(
+        "class", max_length=10, choices=PlanClass, default=PlanClass.STANDARD
+    )
+    cards = models.PositiveSmallIntegerField(default=0)
+    gpu_model = models.ForeignKey(
+        GpuModel,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        verbose_name="GPU model",
+    )
+    vcpus = models.PositiveSmallIntegerField("vCPUs")
+    memory_mib = models.PositiveIntegerField("memory, MiB")
+    disk_mib = models.PositiveIntegerField("disk, MiB")
+    transfer_gb = models.PositiveIntegerField("transfer, GB a month", default=0)
+    network_out_mbps = models.PositiveIntegerField("network out, Mbit/s", default=0)
+    price_hourly = models.DecimalField("$ an hour", max_digits=10, decimal_places=4)
+    price_monthly = models.DecimalField("$ a month", max_digits=10, decimal_places=2)
+    numa_policy = models.CharField(
+        "NUMA policy",
+        max_length=9,
+        choices={
+            NumaPolicy.REQUIRED: "one node required",
+            NumaPolicy.PREFERRED: "one node, else split",
+        },
+        default=NumaPolicy.PREFERRED,
+    )
+    flag_name = models.CharField(
+        "feature flag",
+        max_length=100,
+        blank=True,
+        help_text="Shown only where this flag is open. Empty: no gate.",
+    )
+    is_sold = models.BooleanField(default=True, help_text="Can be launched at all.")
+    position = models.PositiveSmallIntegerField(default=0, help_text="Place in lists.")
+
+    class Meta:
+        ordering = ["position", "slug"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cards=0, gpu_model=None)
+                | Q(cards__gte=1, gpu_model__isnull=False),
+                name="plan_cards_have_a_model",
+            ),
+            models.CheckConstraint(
+                condition=Q(vcpus__gte=1, memory_mib__gte=1), name="plan_not_empty"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class Image(models.Model):
+    """A system to start. The lab's images boot a kernel that lies on the host."""
+
+    slug = models.CharField(
+        max_length=100, unique=True, help_text="The API's id: gpucloud/probe."
+    )
+    label = models.CharField(max_length=100)
+    description = models.TextField(blank=True)
+    vendor = models.CharField(max_length=50, blank=True)
+    status = models.CharField(
+        max_length=14, choices=ImageStatus, default=ImageStatus.AVAILABLE
+    )
+    size_mib = models.PositiveIntegerField("size, MiB", default=1)
+    kernel_path = models.CharField(
+        max_length=255, help_text="On every host: direct kernel boot."
+    )
+    initrd_path = models.CharField(max_length=255, blank=True)
+    cmdline = models.CharField("kernel command line", max_length=500, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    position = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "slug"]
+
+    def __str__(self) -> str:
+        return self.label

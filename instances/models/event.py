@@ -1,0 +1,36 @@
+"""What customers are told: the rows behind /account/events, kept after the instance."""
+
+from django.db import models
+
+from instances.choices import EventAction, EventStatus
+from instances.models.account import Account
+from instances.models.job import Job
+
+
+class Event(models.Model):
+    """entity_id is no foreign key: an event outlives what it is about."""
+
+    account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="events"
+    )
+    action = models.CharField(max_length=40, choices=EventAction)
+    status = models.CharField(max_length=12, choices=EventStatus)
+    entity_id = models.BigIntegerField()
+    entity_label = models.CharField(max_length=64)
+    username = models.CharField(max_length=150)
+    message = models.CharField(max_length=500, blank=True)
+    percent_complete = models.PositiveSmallIntegerField(default=0)
+    seen = models.BooleanField(default=False)
+    job = models.ForeignKey(
+        Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="events"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["account", "-id"], name="event_by_account")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.entity_label}: {self.status}"

@@ -1,0 +1,70 @@
+"""A customer's machine: desired, phase and observed are three facts, kept apart."""
+
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from instances.choices import ENDED_PHASES, Desired, Phase
+from instances.models.account import Account
+from instances.models.catalogue import Image, Plan
+from inventory.models import Region
+
+
+class Instance(models.Model):
+    """uuid is the claims' consumer and the libvirt domain's UUID."""
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="instances"
+    )
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT)
+    region = models.ForeignKey(Region, on_delete=models.PROTECT)
+    image = models.ForeignKey(Image, on_delete=models.PROTECT)
+    label = models.CharField(max_length=64)
+    tags = ArrayField(models.CharField(max_length=50), default=list, blank=True)
+    desired = models.CharField(max_length=8, choices=Desired, default=Desired.RUNNING)
+    phase = models.CharField(max_length=12, choices=Phase, default=Phase.PROVISIONING)
+    observed = models.CharField(
+        max_length=20, blank=True, help_text="The domain's state when last seen."
+    )
+    observed_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.CharField(max_length=150, help_text="user:NAME")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    idempotency_key = models.CharField(max_length=200, blank=True, editable=False)
+    request_digest = models.CharField(
+        max_length=64, blank=True, editable=False, help_text="Of the create's body."
+    )
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "label"],
+                condition=~Q(phase__in=ENDED_PHASES),
+                name="instance_label_once_per_account",
+            ),
+            models.UniqueConstraint(
+                fields=["account", "idempotency_key"],
+                condition=~Q(idempotency_key=""),
+                name="instance_once_per_idempotency_key",
+            ),
+            models.CheckConstraint(
+                condition=Q(phase__in=ENDED_PHASES, ended_at__isnull=False)
+                | (~Q(phase__in=ENDED_PHASES) & Q(ended_at=None)),
+                name="instance_ended_at_iff_ended",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "phase"], name="instance_by_account")
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def is_ended(self) -> bool:
+        return self.phase in ENDED_PHASES

@@ -1,0 +1,70 @@
+"""Work on an instance: steps, lease, attempts, deadline."""
+
+from django.db import models
+from django.db.models import Q
+
+from instances.choices import JobKind, JobState, StepState
+from instances.models.instance import Instance
+
+
+class Job(models.Model):
+    """lease_token fences: a worker whose lease was taken over can write nothing more."""
+
+    kind = models.CharField(max_length=10, choices=JobKind)
+    instance = models.ForeignKey(
+        Instance, on_delete=models.PROTECT, related_name="jobs"
+    )
+    state = models.CharField(max_length=10, choices=JobState, default=JobState.QUEUED)
+    actor = models.CharField(max_length=150, help_text="Who asked: user:NAME.")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    lease_token = models.UUIDField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    not_before = models.DateTimeField(
+        null=True, blank=True, help_text="When the next attempt may start."
+    )
+    deadline_at = models.DateTimeField(help_text="After this it is undone, not done.")
+    public_message = models.CharField(max_length=500, blank=True)
+    internal_detail = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["instance"],
+                condition=Q(state__in=[JobState.RUNNING, JobState.UNWINDING]),
+                name="job_one_at_work_per_instance",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["state", "lease_expires_at"],
+                name="job_open",
+                condition=~Q(state__in=[JobState.SUCCEEDED, JobState.FAILED]),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} #{self.pk}"
+
+
+class JobStep(models.Model):
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="steps")
+    position = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=40)
+    label = models.CharField(max_length=100)
+    state = models.CharField(max_length=8, choices=StepState, default=StepState.PENDING)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["job", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "position"], name="job_step_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.label

@@ -1,0 +1,65 @@
+"""Entry points of django-q2; with the broker the only module that imports it.
+
+A task carries an id and nothing else: arguments are pickled, and shown in the admin.
+"""
+
+from django_q.models import Schedule  # noqa: TID251
+from django_q.tasks import async_task, result  # noqa: TID251
+
+from instances.jobs import runner
+from inventory import host_state
+
+_EVERY_MINUTE = ("instances.tasks.enqueue_due_jobs", "instances.tasks.poll_hosts")
+
+
+def enqueue_job(job_id: int) -> None:
+    """Have a worker run the job; in a transaction, if and only if that commits."""
+    async_task("instances.tasks.run_job", job_id, task_name=f"job {job_id}")
+
+
+def run_job(job_id: int) -> None:
+    for next_id in runner.run(job_id):
+        enqueue_job(next_id)
+
+
+def enqueue_due_jobs() -> int:
+    """Deliver again what was lost or postponed; returns how many."""
+    job_ids = runner.due_jobs()
+    for job_id in job_ids:
+        enqueue_job(job_id)
+    return len(job_ids)
+
+
+def poll_hosts() -> None:
+    """One task a host: a frozen one holds one worker for its deadline and no other host."""
+    for host_id in host_state.polled_host_ids():
+        async_task("instances.tasks.poll_host", host_id, task_name=f"poll {host_id}")
+
+
+def poll_host(host_id: int) -> bool:
+    return host_state.poll(host_id)
+
+
+def answer() -> str:
+    return "alive"
+
+
+def workers_answer(wait_s: float) -> bool:
+    """Say whether a worker ran a task within `wait_s` seconds."""
+    task_id = async_task("instances.tasks.answer", task_name="sign of life")
+    return result(task_id, wait=int(wait_s * 1000)) == "alive"
+
+
+def ensure_schedules() -> None:
+    """Have exactly the schedules that the code names."""
+    Schedule.objects.exclude(func__in=_EVERY_MINUTE).delete()
+    for func in _EVERY_MINUTE:
+        Schedule.objects.update_or_create(
+            func=func,
+            defaults={
+                "name": func.rsplit(".", 1)[1],
+                "schedule_type": Schedule.MINUTES,
+                "minutes": 1,
+                "repeats": -1,
+            },
+        )

@@ -1,0 +1,267 @@
+"""The only module that imports libvirt: the port over one connection, as a child process.
+
+`open()` to a frozen host hangs without limit and no signal interrupts a blocked libvirt
+call (DESIGN.md section 6), so the connection lives in a process that can be killed:
+`python -m inventory.hypervisor.libvirt_driver URI` answers JSON lines on its standard
+streams, and inventory.hypervisor.supervised keeps the deadlines.
+"""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TextIO, TypeVar
+
+import libvirt  # noqa: TID251 -- this is the one module that may
+from lxml import etree
+
+from inventory.exceptions import (
+    DomainNotFound,
+    HostUnreachable,
+    HypervisorError,
+    InvalidXml,
+)
+from inventory.hypervisor.port import DomainState
+
+_KEEPALIVE_INTERVAL_S = 3
+_KEEPALIVE_COUNT = 3
+_STATES = {
+    libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: DomainState.SHUTTING_DOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF: DomainState.OFF,
+    libvirt.VIR_DOMAIN_CRASHED: DomainState.CRASHED,
+}
+_INVALID = {
+    libvirt.VIR_ERR_XML_ERROR,
+    libvirt.VIR_ERR_XML_DETAIL,
+    libvirt.VIR_ERR_XML_INVALID_SCHEMA,
+}
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _translates(
+    method: Callable[Concatenate["LibvirtHypervisor", P], R],
+) -> Callable[Concatenate["LibvirtHypervisor", P], R]:
+    """Let no libvirtError out of `method`."""
+
+    @wraps(method)
+    def call(self: "LibvirtHypervisor", *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except libvirt.libvirtError as error:
+            raise self.translated(error) from error
+
+    return call
+
+
+class LibvirtHypervisor:
+    """The port over one libvirt connection, which it opens itself."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        try:
+            self._connection = libvirt.open(uri)
+        except libvirt.libvirtError as error:
+            raise HostUnreachable(str(error), error.get_error_code() or 0) from error
+        self._keep_alive()
+
+    def _keep_alive(self) -> None:
+        try:
+            self._connection.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT)
+        except libvirt.libvirtError:
+            # Drivers inside the library (test:///) have no peer to keep alive.
+            return
+
+    def translated(self, error: libvirt.libvirtError) -> HypervisorError:
+        """Return our error for libvirt's; a dead connection counts before any code.
+
+        After keepalive gave up, the call fails with code 1, which says nothing (measured).
+        """
+        code = error.get_error_code() or 0
+        if not self._connection.isAlive():
+            return HostUnreachable(str(error), code)
+        if code == libvirt.VIR_ERR_NO_DOMAIN:
+            return DomainNotFound(str(error), code)
+        if code in _INVALID:
+            return InvalidXml(str(error), code)
+        return HypervisorError(str(error), code)
+
+    @_translates
+    def capabilities(self) -> str:
+        return str(self._connection.getCapabilities())
+
+    @_translates
+    def pci_devices(self) -> list[str]:
+        devices = self._connection.listAllDevices(
+            libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV
+        )
+        documents = []
+        for device in devices:
+            try:
+                documents.append(device.XMLDesc(0))
+            except libvirt.libvirtError as error:
+                # Unplugged between the listing and now: it is not there, which is true.
+                if error.get_error_code() != libvirt.VIR_ERR_NO_NODE_DEVICE:
+                    raise
+        return documents
+
+    @_translates
+    def domains(self) -> dict[str, DomainState]:
+        states = {}
+        for domain in self._connection.listAllDomains():
+            try:
+                states[domain.UUIDString()] = self._state(domain)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+        return states
+
+    @staticmethod
+    def _state(domain: libvirt.virDomain) -> DomainState:
+        return _STATES.get(domain.state()[0], DomainState.OTHER)
+
+    def _domain(self, uuid: str) -> libvirt.virDomain:
+        return self._connection.lookupByUUIDString(uuid)
+
+    @_translates
+    def define_domain(self, xml: str) -> None:
+        self._connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+    @_translates
+    def start_domain(self, uuid: str) -> None:
+        self._domain(uuid).create()
+
+    @_translates
+    def domain_state(self, uuid: str) -> DomainState:
+        return self._state(self._domain(uuid))
+
+    @_translates
+    def domain_xml(self, uuid: str) -> str:
+        return str(self._domain(uuid).XMLDesc(0))
+
+    @_translates
+    def shutdown_domain(self, uuid: str) -> None:
+        self._domain(uuid).shutdown()
+
+    @_translates
+    def destroy_domain(self, uuid: str) -> None:
+        domain = self._domain(uuid)
+        try:
+            domain.destroy()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+                raise
+            if domain.isActive():
+                raise
+
+    @_translates
+    def undefine_domain(self, uuid: str) -> None:
+        self._domain(uuid).undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
+
+    @_translates
+    def ensure_folder_pool(self, name: str, path: str) -> None:
+        try:
+            pool = self._connection.storagePoolLookupByName(name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
+                raise
+            pool = self._connection.storagePoolDefineXML(_folder_pool_xml(name, path))
+        if not pool.isActive():
+            pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
+        pool.setAutostart(True)
+
+    def _volume(self, pool_name: str, name: str) -> libvirt.virStorageVol | None:
+        """Look a volume up after a refresh: the pool does not see files come and go."""
+        try:
+            pool = self._connection.storagePoolLookupByName(pool_name)
+            pool.refresh()
+            return pool.storageVolLookupByName(name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in (
+                libvirt.VIR_ERR_NO_STORAGE_VOL,
+                libvirt.VIR_ERR_NO_STORAGE_POOL,
+            ):
+                return None
+            raise
+
+    @_translates
+    def read_volume_tail(self, pool: str, volume: str, max_bytes: int) -> bytes:
+        found = self._volume(pool, volume)
+        if found is None:
+            return b""
+        size = found.info()[1]
+        offset = max(0, size - max_bytes)
+        if size == offset:
+            return b""
+        stream = self._connection.newStream()
+        found.download(stream, offset, size - offset)
+        parts: list[bytes] = []
+        stream.recvAll(lambda _stream, data, _opaque: parts.append(data), None)
+        stream.finish()
+        return b"".join(parts)
+
+    @_translates
+    def delete_volume(self, pool: str, volume: str) -> None:
+        found = self._volume(pool, volume)
+        if found is not None:
+            found.delete()
+
+
+def _folder_pool_xml(name: str, path: str) -> str:
+    pool = etree.Element("pool", type="dir")
+    etree.SubElement(pool, "name").text = name
+    target = etree.SubElement(pool, "target")
+    etree.SubElement(target, "path").text = path
+    return etree.tostring(pool, encoding="unicode")
+
+
+def _run_event_loop() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()
+
+
+def _answer(hypervisor: LibvirtHypervisor, line: str) -> dict[str, Any]:
+    request = json.loads(line)
+    try:
+        result = getattr(hypervisor, request["method"])(*request["args"])
+    except HypervisorError as error:
+        return _error(error)
+    if isinstance(result, bytes):
+        return {"bytes": result.hex()}
+    return {"result": result}
+
+
+def _error(error: HypervisorError) -> dict[str, Any]:
+    return {"error": type(error).__name__, "message": str(error), "code": error.code}
+
+
+def serve(uri: str, requests: TextIO, answers: TextIO) -> None:
+    """Open `uri` and answer one JSON line with one; ends with the input."""
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    # Before open(): without the loop there is no keepalive and a dead peer hangs calls.
+    libvirt.virEventRegisterDefaultImpl()
+    threading.Thread(target=_run_event_loop, daemon=True).start()
+
+    def send(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    try:
+        hypervisor = LibvirtHypervisor(uri)
+    except HypervisorError as error:
+        send(_error(error))
+        return
+    send({"result": "open"})
+    for line in requests:
+        send(_answer(hypervisor, line))
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], sys.stdin, sys.stdout)
+    sys.stdout.flush()
+    # The event loop thread may hold a lock of libvirt's: leave without its clean-up.
+    os._exit(0)

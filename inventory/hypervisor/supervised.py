@@ -1,0 +1,183 @@
+"""A Hypervisor whose connection lives in a child process with a deadline for every call.
+
+A call that does not answer in time costs the child its life and raises HostUnreachable;
+the next call starts a new one. So a frozen host holds no caller longer than the deadline.
+"""
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from inventory import exceptions
+from inventory.exceptions import HostUnreachable, HypervisorError
+from inventory.hypervisor.port import DomainState
+
+OPEN_TIMEOUT_S = 15.0
+CALL_TIMEOUT_S = 30.0
+# Under emulation libvirt asks QEMU's CPU model hundreds of questions: 7-22 s measured.
+# Guest RAM is set up before create() returns; a TiB takes minutes.
+START_TIMEOUT_S = 300.0
+DESTROY_TIMEOUT_S = 60.0
+
+_ROOT = Path(__file__).resolve().parents[2]
+_ERRORS: dict[str, type[HypervisorError]] = {
+    name: error
+    for name, error in vars(exceptions).items()
+    if isinstance(error, type) and issubclass(error, HypervisorError)
+}
+
+
+class SupervisedHypervisor:
+    """The port for one URI. Calls from several threads take turns."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._child: subprocess.Popen[bytes] | None = None
+        self._buffer = b""
+        self._lock = threading.Lock()
+        self._owner_pid = 0
+
+    # -- the port --------------------------------------------------------------------
+    def capabilities(self) -> str:
+        return str(self._call("capabilities"))
+
+    def pci_devices(self) -> list[str]:
+        return list(self._call("pci_devices"))
+
+    def domains(self) -> dict[str, DomainState]:
+        states = self._call("domains")
+        return {uuid: DomainState(state) for uuid, state in states.items()}
+
+    def define_domain(self, xml: str) -> None:
+        self._call("define_domain", xml)
+
+    def start_domain(self, uuid: str) -> None:
+        self._call("start_domain", uuid, timeout_s=START_TIMEOUT_S)
+
+    def domain_state(self, uuid: str) -> DomainState:
+        return DomainState(self._call("domain_state", uuid))
+
+    def domain_xml(self, uuid: str) -> str:
+        return str(self._call("domain_xml", uuid))
+
+    def shutdown_domain(self, uuid: str) -> None:
+        self._call("shutdown_domain", uuid)
+
+    def destroy_domain(self, uuid: str) -> None:
+        self._call("destroy_domain", uuid, timeout_s=DESTROY_TIMEOUT_S)
+
+    def undefine_domain(self, uuid: str) -> None:
+        self._call("undefine_domain", uuid)
+
+    def ensure_folder_pool(self, name: str, path: str) -> None:
+        self._call("ensure_folder_pool", name, path)
+
+    def read_volume_tail(self, pool: str, volume: str, max_bytes: int) -> bytes:
+        return bytes(self._call("read_volume_tail", pool, volume, max_bytes))
+
+    def delete_volume(self, pool: str, volume: str) -> None:
+        self._call("delete_volume", pool, volume)
+
+    # -- the child -------------------------------------------------------------------
+    def close(self) -> None:
+        """End the child; the next call starts another."""
+        with self._lock:
+            self._kill()
+
+    def _call(self, method: str, *args: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        with self._lock:
+            self._ensure_open()
+            request = json.dumps({"method": method, "args": args}).encode() + b"\n"
+            try:
+                answer = self._exchange(request, time.monotonic() + timeout_s, method)
+            except HostUnreachable:
+                self._kill()
+                raise
+            if "error" not in answer:
+                if "bytes" in answer:
+                    return bytes.fromhex(answer["bytes"])
+                return answer["result"]
+            error = _error_of(answer)
+            if isinstance(error, HostUnreachable):
+                # libvirt does not reconnect; a child with a dead connection stays dead.
+                self._kill()
+            raise error
+
+    def _ensure_open(self) -> None:
+        if self._owner_pid != os.getpid():
+            # After a fork the child belongs to the parent: two writers on one pipe.
+            self._child = None
+        if self._child is not None and self._child.poll() is None:
+            return
+        self._buffer = b""
+        self._owner_pid = os.getpid()
+        self._child = subprocess.Popen(  # noqa: S603 -- our own module, no shell
+            [sys.executable, "-m", "inventory.hypervisor.libvirt_driver", self._uri],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=_ROOT,
+            # A session of its own: a Ctrl-C at the web server must not cut it off.
+            start_new_session=True,
+        )
+        try:
+            answer = self._exchange(b"", time.monotonic() + OPEN_TIMEOUT_S, "open")
+        except HostUnreachable:
+            self._kill()
+            raise
+        if "error" in answer:
+            self._kill()
+            raise _error_of(answer)
+
+    def _exchange(self, request: bytes, deadline: float, what: str) -> dict[str, Any]:
+        child = self._child
+        assert child is not None and child.stdin and child.stdout  # noqa: S101, PT018
+        try:
+            child.stdin.write(request)
+            child.stdin.flush()
+        except OSError as error:
+            raise HostUnreachable(f"{self._uri}: connection lost at {what}") from error
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                left = deadline - time.monotonic()
+                if left <= 0 or not selector.select(left):
+                    raise HostUnreachable(f"{self._uri}: no answer to {what} in time")
+                data = os.read(child.stdout.fileno(), 1 << 16)
+                if not data:
+                    raise HostUnreachable(f"{self._uri}: connection lost at {what}")
+                self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return dict(json.loads(line))
+
+    def _kill(self) -> None:
+        child, self._child = self._child, None
+        if child is None or self._owner_pid != os.getpid():
+            return
+        child.kill()
+        child.wait()
+        for stream in (child.stdin, child.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def _error_of(answer: dict[str, Any]) -> HypervisorError:
+    kind = _ERRORS.get(answer["error"], HypervisorError)
+    return kind(answer["message"], answer["code"])
+
+
+_connections: dict[str, SupervisedHypervisor] = {}
+_connections_lock = threading.Lock()
+
+
+def connect(uri: str) -> SupervisedHypervisor:
+    """Return this process's connection to `uri`; it is opened by the first call."""
+    with _connections_lock:
+        if uri not in _connections:
+            _connections[uri] = SupervisedHypervisor(uri)
+        return _connections[uri]

@@ -1,0 +1,196 @@
+"""Claim and release cards, CPUs and memory, and tell the ledger; the only writer of both.
+
+Every function runs in the caller's transaction and locks the host row first, so that the
+claims of one host are made one after another; the constraints are the last word.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import IntegrityError
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from inventory.choices import CARD_TRANSITIONS, CardCondition, CardEventKind
+from inventory.exceptions import NotClaimable, StaleState, TransitionForbidden
+from inventory.models import Card, CardClaim, CardEvent, Host, NodeClaim, NumaNode
+from inventory.shape import shape_of
+from inventory.snapshots import snapshots_of
+from inventory.topology import NodeShare
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did it and why, as the ledger keeps it. name: user:NAME, account:ID, job:ID."""
+
+    name: str
+    reason: str
+
+
+def lock_host(host_id: int) -> Host:
+    """Lock the host row: whoever changes its claims or cards holds this first."""
+    return Host.objects.select_for_update(of=("self",)).get(pk=host_id)
+
+
+def refresh_shape(host: Host) -> None:
+    """Derive the locked host's search key anew from the claims; five queries."""
+    host.free_shape = shape_of(snapshots_of([host])[0])
+    Host.objects.filter(pk=host.pk).update(free_shape=host.free_shape)
+
+
+def claim(
+    host: Host, shares: Iterable[NodeShare], consumer: UUID, actor: Actor
+) -> None:
+    """Give `consumer` what `shares` name on the locked `host`.
+
+    Raises NotClaimable if the database refuses; the caller's transaction is then broken.
+    """
+    shares = list(shares)
+    nodes = {node.number: node for node in NumaNode.objects.filter(host=host)}
+    now = timezone.now()
+    try:
+        NodeClaim.objects.bulk_create(
+            NodeClaim(
+                numa_node=nodes[share.node],
+                consumer=consumer,
+                cpus=list(share.cpus),
+                vcpus=share.vcpus,
+                memory_mib=share.memory_mib,
+                claimed_at=now,
+            )
+            for share in shares
+        )
+        claims = CardClaim.objects.bulk_create(
+            CardClaim(card_id=card_id, consumer=consumer, claimed_at=now)
+            for share in shares
+            for card_id in share.card_ids
+        )
+    except IntegrityError as error:
+        raise NotClaimable(str(error)) from error
+    CardEvent.objects.bulk_create(
+        CardEvent(
+            card_id=card_claim.card_id,
+            at=now,
+            kind=CardEventKind.CLAIMED,
+            from_condition=CardCondition.READY,
+            to_condition=CardCondition.READY,
+            actor=actor.name,
+            reason=actor.reason,
+            consumer=consumer,
+            claim=card_claim,
+        )
+        for card_claim in claims
+    )
+    refresh_shape(host)
+
+
+def release(consumer: UUID, actor: Actor, *, next_condition: CardCondition) -> int:
+    """End every open claim of `consumer`, by claim and never by address.
+
+    The caller has proof that the consumer's domain is absent. A ready card becomes
+    `next_condition` (dirty, but for labs); one that is quarantined or missing stays so.
+    Returns the number of claims ended; 0 if there was none, which is no error.
+    """
+    host_ids = sorted(
+        set(
+            NodeClaim.objects.filter(consumer=consumer, released_at=None).values_list(
+                "numa_node__host_id", flat=True
+            )
+        )
+    )
+    released = 0
+    for host_id in host_ids:
+        released += _release_on(lock_host(host_id), consumer, actor, next_condition)
+    return released
+
+
+def _release_on(
+    host: Host, consumer: UUID, actor: Actor, next_condition: CardCondition
+) -> int:
+    now = timezone.now()
+    open_claims = list(
+        CardClaim.objects.filter(
+            consumer=consumer, released_at=None, card__host=host
+        ).select_related("card")
+    )
+    node_claims = NodeClaim.objects.filter(
+        consumer=consumer, released_at=None, numa_node__host=host
+    ).update(released_at=now)
+    CardClaim.objects.filter(pk__in=[c.pk for c in open_claims]).update(released_at=now)
+    events = []
+    for card_claim in open_claims:
+        condition = CardCondition(card_claim.card.condition)
+        events.append(
+            CardEvent(
+                card=card_claim.card,
+                at=now,
+                kind=CardEventKind.RELEASED,
+                from_condition=condition,
+                to_condition=condition,
+                actor=actor.name,
+                reason=actor.reason,
+                consumer=consumer,
+                claim=card_claim,
+            )
+        )
+    CardEvent.objects.bulk_create(events)
+    for card_claim in open_claims:
+        if card_claim.card.condition == CardCondition.READY:
+            change_condition(card_claim.card, CardCondition.DIRTY, actor)
+            if next_condition != CardCondition.DIRTY:
+                change_condition(card_claim.card, next_condition, actor)
+    refresh_shape(host)
+    return node_claims + len(open_claims)
+
+
+def change_condition(card: Card, to: CardCondition, actor: Actor) -> None:
+    """Move `card` to another condition by a guarded update, and tell the ledger.
+
+    The caller holds the host's lock and refreshes its shape. Raises TransitionForbidden for
+    a step that the life cycle lacks and StaleState if the row changed since it was read.
+    """
+    before = CardCondition(card.condition)
+    if to not in CARD_TRANSITIONS[before]:
+        raise TransitionForbidden(f"{card} cannot go from {before} to {to}")
+    changed = Card.objects.filter(pk=card.pk, condition=before).update(
+        condition=to, condition_changed_at=Now()
+    )
+    if not changed:
+        raise StaleState(f"{card} is no longer {before}")
+    card.condition = to
+    record(card, CardEventKind.CONDITION, before, actor)
+
+
+def record(
+    card: Card, kind: CardEventKind, before: CardCondition | None, actor: Actor
+) -> None:
+    """Append one event about `card`, whose condition is the new one."""
+    CardEvent.objects.create(
+        card=card,
+        at=timezone.now(),
+        kind=kind,
+        from_condition=before or "",
+        to_condition=card.condition,
+        actor=actor.name,
+        reason=actor.reason,
+    )
+
+
+def open_card_claims(consumer: UUID) -> list[CardClaim]:
+    """Return the consumer's open claims with card and node, by slot; one query."""
+    return list(
+        CardClaim.objects.filter(consumer=consumer, released_at=None)
+        .select_related("card__host", "card__numa_node", "card__gpu_model")
+        .order_by("card__numa_node__number", "card__slot_path")
+    )
+
+
+def open_node_claims(consumer: UUID) -> list[NodeClaim]:
+    """Return the consumer's open claims on nodes, by node number; one query."""
+    return list(
+        NodeClaim.objects.filter(consumer=consumer, released_at=None)
+        .select_related("numa_node__host__region")
+        .order_by(F("numa_node__number"))
+    )
