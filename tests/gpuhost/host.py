@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -26,7 +27,7 @@ from tests.gpuhost.errors import (
     QmpRefused,
     ShellFailed,
 )
-from tests.gpuhost.image import Image, ensure_image
+from tests.gpuhost.image import Image, ensure_image, wanted_image
 from tests.gpuhost.machine import (
     BOARDS,
     CARDS,
@@ -137,6 +138,19 @@ class VirtualGpuHost:
         path = self.run_dir / "serial.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def saved_state(self) -> SavedState:
+        """Return the saved state that a start of this host would use."""
+        return state_for(wanted_image(), self.name, self.board, self.card)
+
+    def wait_until_ready(self, timeout_s: float = RESTORE_DEADLINE_S) -> None:
+        """Wait until libvirtd answers, e.g. after it was killed.
+
+        Raises HostFailed when it does not in time.
+        """
+        facts = self.running()
+        ports = (facts.libvirt_port, facts.debug_port)
+        self._wait_until_ready(ports, time.monotonic() + timeout_s)
+
     # --- starting and stopping ----------------------------------------------------
 
     def start(self) -> HostFacts:
@@ -186,6 +200,7 @@ class VirtualGpuHost:
             except HostFailed as error:
                 progress.step(f"the saved state is of no use, booting: {error}")
                 process.kill(self.run_dir, self.name)
+                state.discard()
         with locked(state.folder.with_suffix(".lock")):
             if not state.is_whole:
                 self._boot_and_save(image, state, ports, progress)
@@ -269,6 +284,7 @@ class VirtualGpuHost:
         raise self._failed("QEMU did not start")
 
     def _monitor_answers(self) -> bool:
+        """Wait for the QMP socket; False when QEMU has ended instead."""
         until = time.monotonic() + 20
         while time.monotonic() < until:
             try:
@@ -276,11 +292,15 @@ class VirtualGpuHost:
                     return True
             except QmpClosed:
                 time.sleep(0.02)
-            if self._log("qemu.log") and not (self.run_dir / "pid").exists():
-                time.sleep(0.2)  # it said something and may be about to end
-                if not (self.run_dir / "pid").exists():
-                    return False
+            if self._has_ended():
+                return False
         return False
+
+    def _has_ended(self) -> bool:
+        if (self.run_dir / "pid").exists():
+            return process.running_pid(self.run_dir, self.name) is None
+        # no pid file: still starting, unless it has said why not
+        return bool(self._log("qemu.log"))
 
     def _wait_until_ready(self, ports: tuple[int, int], deadline: float) -> None:
         clock_is_set = False
@@ -349,6 +369,10 @@ class VirtualGpuHost:
     def _log(self, name: str) -> str:
         path = self.run_dir / name
         return path.read_text(errors="replace") if path.exists() else ""
+
+
+# What the fixture `virtual_host_factory` gives: (name, board=..., card=...) -> a host.
+HostFactory = Callable[..., VirtualGpuHost]
 
 
 def _read_facts(run_dir: Path) -> HostFacts | None:

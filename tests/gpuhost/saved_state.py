@@ -47,6 +47,11 @@ class SavedState:
         except (OSError, ValueError):
             return False
 
+    def seal(self) -> None:
+        """Declare the state whole, as it is now."""
+        sizes = json.dumps(_sizes(self))
+        (self.folder / "sizes.json").write_text(sizes)
+
     def discard(self) -> None:
         """Remove the state; no error when it is not there."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -84,7 +89,7 @@ def new_state(image: Image, final: SavedState) -> Iterator[SavedState]:
     try:
         shutil.copy(image.empty_overlay, building.disk)
         yield building
-        (building.folder / "sizes.json").write_text(json.dumps(_sizes(building)))
+        building.seal()
         final.discard()
         building.folder.rename(final.folder)
     finally:
