@@ -133,6 +133,7 @@ def qemu_command(
         *_processors_and_memory(board),
         # before all other devices, or they would not be behind it
         *("-device", "intel-iommu,intremap=on,caching-mode=on"),
+        *("-device", "bmc-vga,bus=pcie.0,addr=2,romfile="),
         *_slots_and_cards(board, card),
         *("-drive", f"if=none,id=root,file={_escaped(disk)},{disk_options}"),
         *("-device", "virtio-blk-pci,drive=root,bus=pcie.0,addr=4"),
@@ -177,7 +178,8 @@ def _slots_and_cards(board: Board, card: Card) -> list[str]:
         bus_number = board.bus_numbers[node]
         pxb = f"pxb{node}"
         devices.append(
-            f"pxb-pcie,id={pxb},bus=pcie.0,bus_nr={bus_number},numa_node={node}"
+            f"pxb-pcie,id={pxb},bus=pcie.0,addr={8 + node},bus_nr={bus_number}"
+            f",numa_node={node}"
         )
         ports = [f"port{index + place}" for place in range(board.cards_per_node)]
         filled = len(ports)
