@@ -13,7 +13,6 @@ from tests.gpuhost.errors import NoSuchTarget
 from tests.gpuhost.host import HostFactory, VirtualGpuHost
 from tests.gpuhost.probe_domain import ProbeDomain, node_device
 
-pytest_plugins = ["tests.gpuhost.fixtures"]
 pytestmark = pytest.mark.gpuhost
 
 CARDS = ["0000:21:00.0", "0000:22:00.0", "0000:61:00.0", "0000:62:00.0"]
@@ -189,8 +188,11 @@ def test_a_card_can_be_pulled_out_and_another_plugged_in(
 
     assert card_facts(connection, spare)["product"] == "0x2331"
     assert card_facts(connection, spare)["node"] == "1"
+    assert faults.plug_card(clean_virtual_host, slot=1) == CARDS[1]
+    wait_for(lambda: listed(CARDS[1]))
+    assert card_facts(connection, CARDS[1])["product"] == "0x1e30"
     with pytest.raises(NoSuchTarget):
-        faults.plug_card(clean_virtual_host)
+        faults.plug_card(clean_virtual_host, slot=4)
 
 
 def test_a_killed_libvirtd_comes_back_and_remembers(

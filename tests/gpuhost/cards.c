@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct {
     const char *name, *parent;
@@ -71,17 +72,57 @@ static void set_identity(void *klass, void *data) {
     abort();
 }
 
+/* A bochs-display that was unplugged is never freed (QEMU 7.2), so its memory block keeps
+ * its name, and QEMU aborts when a card is put back into the same port. So each new card
+ * first takes the names from those that are unplugged ("not realized" any more). */
+enum { MAX_CARDS = 64 };
+static void *instances[MAX_CARDS];
+static void *(*resolve_component)(void *object, const char *name);
+static _Bool (*property_get_bool)(void *object, const char *name, void *error);
+static void (*unregister_ram)(void *memory_region, void *device);
+
+static void on_new_card(void *object) {
+    int free_place = -1;
+    for (int i = 0; i < MAX_CARDS; i++) {
+        void *other = instances[i];
+        if (other && !property_get_bool(other, "realized", NULL)) {
+            void *memory = resolve_component(other, "bochs-display-vram[0]");
+            if (memory)
+                unregister_ram(memory, other);
+            instances[i] = other = NULL;
+        }
+        if (!other)
+            free_place = i;
+    }
+    if (free_place >= 0)
+        instances[free_place] = object;
+}
+
+static void on_freed_card(void *object) {
+    for (int i = 0; i < MAX_CARDS; i++)
+        if (instances[i] == object)
+            instances[i] = NULL;
+}
+
 __attribute__((constructor)) static void register_cards(void) {
     void *(*type_register_static)(const TypeInfo *) =
         dlsym(RTLD_DEFAULT, "type_register_static");
     if (!type_register_static)
         return; /* preloaded into something that is not QEMU, e.g. its "sh -c" */
+    resolve_component = dlsym(RTLD_DEFAULT, "object_resolve_path_component");
+    property_get_bool = dlsym(RTLD_DEFAULT, "object_property_get_bool");
+    unregister_ram = dlsym(RTLD_DEFAULT, "vmstate_unregister_ram");
+    _Bool can_replug = resolve_component && property_get_bool && unregister_ram;
     for (size_t i = 0; i < sizeof cards / sizeof *cards; i++) {
         TypeInfo *type = calloc(1, sizeof *type); /* QEMU keeps the pointer */
         type->name = cards[i].name;
         type->parent = cards[i].parent;
         type->class_init = set_identity;
         type->class_data = &cards[i];
+        if (can_replug && strcmp(cards[i].parent, "bochs-display") == 0) {
+            type->instance_init = on_new_card;
+            type->instance_finalize = on_freed_card;
+        }
         type_register_static(type);
     }
 }

@@ -5,6 +5,7 @@ FAULTS maps the names of the command line to them.
 
 import inspect
 import re
+import time
 from collections.abc import Callable
 
 from tests.gpuhost import process
@@ -13,34 +14,42 @@ from tests.gpuhost.host import VirtualGpuHost
 from tests.gpuhost.machine import CARDS, SPARE_PORT, card_functions
 
 
-def unplug_card(host: VirtualGpuHost, card: int | str) -> None:
-    """Pull out a card: 0..N-1 for those built in, "spare" for the plugged one.
+def unplug_card(host: VirtualGpuHost, slot: int | str) -> None:
+    """Pull out the card in slot 0..N-1 or "spare".
 
     A free card is gone from libvirt's list after 5 s; one in use is gone when its
     guest ends, and until then everything looks as before.
     """
-    slot = SPARE_PORT if card == SPARE_PORT else f"gpu{card}"
+    name, _port, _address = _slot(host, slot)
     try:
-        host.qmp("device_del", id=f"{slot}.0")
+        host.qmp("device_del", id=f"{name}.0")
     except QmpRefused as error:
         raise NoSuchTarget(str(error)) from error
 
 
-def plug_card(host: VirtualGpuHost, model: str = "") -> str:
-    """Put a card (of the host's model unless told) into the empty port.
+def plug_card(
+    host: VirtualGpuHost, model: str = "", slot: int | str = SPARE_PORT
+) -> str:
+    """Put a card (of the host's model unless told) into an empty slot.
 
-    Returns the PCI address it will have; libvirt lists it within a second.
+    Returns the PCI address it will have; libvirt lists it within a second. Blocks up
+    to 5 s while a card that was pulled out of the slot is still being let go.
     """
     card = CARDS[model] if model else host.card
+    name, port, address = _slot(host, slot)
+    until = time.monotonic() + 5
+    while _is_filled(host, name) and time.monotonic() < until:
+        time.sleep(0.1)
     try:
-        for value in card_functions(card, SPARE_PORT, SPARE_PORT):
+        for value in card_functions(card, name, port):
             driver, *pairs = value.split(",")
-            host.qmp(
-                "device_add", driver=driver, **dict(p.split("=", 1) for p in pairs)
-            )
+            properties = dict(pair.split("=", 1) for pair in pairs)
+            if "multifunction" in properties:
+                properties["multifunction"] = True  # QMP wants a boolean
+            host.qmp("device_add", driver=driver, **properties)
     except QmpRefused as error:
         raise NoSuchTarget(str(error)) from error
-    return host.board.spare_address
+    return address
 
 
 def kill_libvirtd(host: VirtualGpuHost) -> None:
@@ -125,6 +134,20 @@ def fault_arguments(name: str) -> str:
         f"[{p.name.upper()}]" if p.default is not p.empty else p.name.upper()
         for p in parameters
     )
+
+
+def _slot(host: VirtualGpuHost, slot: int | str) -> tuple[str, str, str]:
+    """Return the name, the root port and the PCI address of a slot."""
+    if slot == SPARE_PORT:
+        return SPARE_PORT, SPARE_PORT, host.board.spare_address
+    if str(slot) not in map(str, range(host.board.cards)):
+        raise NoSuchTarget(f"slots are 0..{host.board.cards - 1} and {SPARE_PORT}")
+    return f"gpu{slot}", f"port{slot}", host.board.card_address(int(slot))
+
+
+def _is_filled(host: VirtualGpuHost, name: str) -> bool:
+    children = host.qmp("qom-list", path="/machine/peripheral")
+    return any(child["name"].startswith(f"{name}.") for child in children)
 
 
 def _no_shell_signs(domain: str) -> None:
