@@ -89,7 +89,7 @@ def _repeated(order: LaunchOrder) -> Instance | None:
 
 
 def _launch(order: LaunchOrder) -> Instance:
-    plan, region, image = _checked(order)
+    plan, region, image = check(order)
     instance = Instance(
         account=order.account,
         plan=plan,
@@ -126,8 +126,11 @@ def _launch(order: LaunchOrder) -> Instance:
     return instance
 
 
-def _checked(order: LaunchOrder) -> tuple[Plan, Region, Image]:
-    """Return the rows that the slugs name; raises InvalidRequest with every error."""
+def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
+    """Return the rows that the slugs name, launching nothing.
+
+    Raises InvalidRequest with every error. Five queries.
+    """
     errors: list[tuple[str | None, str]] = []
     plan = (
         Plan.objects.select_related("gpu_model")

@@ -1,0 +1,149 @@
+"""Turn the body of "Create a Linode" into a launch order, or into all that is wrong."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from instances.actions.launch import LaunchOrder, check
+from instances.api import credentials
+from instances.api.errors import Problem
+from instances.exceptions import InvalidRequest
+from instances.models import Account
+
+MAX_KEY_LENGTH = 200
+NO_IMAGE = "You must specify an image. Machines without one cannot be had yet."
+_NOT_YET = "cannot be had yet; leave it out"
+# What a customer may name though this release has it not: field -> values that ask for
+# nothing beyond what every instance is. Empty values never ask for anything.
+_UNAVAILABLE: dict[str, tuple[Any, ...]] = {
+    "backup_id": (),
+    "backups_enabled": (),
+    "boot_size": (),
+    "disk_encryption": ("disabled",),
+    "firewall_id": (),
+    "group": (),
+    "interface_generation": ("legacy_config",),
+    "interfaces": (),
+    "ipv4": (),
+    "kernel": (),
+    "maintenance_policy": ("linode/power_off_on",),
+    "metadata": (),
+    "network_helper": (),
+    "placement_group": (),
+    "private_ip": (),
+    "stackscript_data": (),
+    "stackscript_id": (),
+    "swap_size": (512,),
+}
+_READ = (
+    *("type", "region", "image", "label", "tags"),
+    *("root_pass", "authorized_keys", "authorized_users", "booted"),
+)
+_ORDER = {field: place for place, field in enumerate((*_READ, *_UNAVAILABLE))}
+
+
+def order_from(
+    body: Mapping[str, Any], account: Account, username: str, key: str
+) -> LaunchOrder:
+    """Return the order that `body` describes; key: of the header Idempotency-Key.
+
+    Raises InvalidRequest with every error at once, in Linode's order: type, region, ...
+    """
+    texts = {name: _text(body, name) for name in ("type", "region", "image", "label")}
+    order = LaunchOrder(
+        account=account,
+        plan=texts["type"],
+        region=texts["region"],
+        image=texts["image"],
+        actor=f"user:{username}",
+        username=username,
+        label=texts["label"],
+        tags=_tags(body),
+        idempotency_key=key,
+    )
+    problems = _shape_problems(body)
+    if problems:
+        raise InvalidRequest(_with_those_of_the_catalogue(problems, order))
+    return order
+
+
+def idempotency_key(header: str | None) -> str:
+    """Return the checked key; empty if there is none. Raises InvalidRequest."""
+    if not header:
+        return ""
+    if not re.fullmatch(rf"[\x21-\x7e]{{1,{MAX_KEY_LENGTH}}}", header):
+        reason = f"Must be 1 to {MAX_KEY_LENGTH} printable ASCII characters"
+        raise InvalidRequest([("Idempotency-Key", reason)])
+    return header
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _tags(body: Mapping[str, Any]) -> tuple[str, ...]:
+    value = body.get("tags") or []
+    return tuple(value) if _is_list_of_strings(value) else ()
+
+
+def _is_list_of_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _shape_problems(body: Mapping[str, Any]) -> list[Problem]:
+    problems: list[Problem] = [
+        (field, f"{field} is required")
+        for field in ("type", "region")
+        if body.get(field) in (None, "")
+    ]
+    image = body.get("image")
+    if image in (None, ""):
+        problems.append(("image", NO_IMAGE))
+    if not isinstance(body.get("label") or "", str):
+        problems.append(("label", "label must be a string"))
+    if not _is_list_of_strings(body.get("tags") or []):
+        problems.append(("tags", "tags must be a list of strings"))
+    problems += credentials.problems_of(body)
+    if isinstance(image, str) and image and credentials.are_missing(body, image):
+        problems.append((None, credentials.REQUIRED))
+    if body.get("booted") not in (None, True):
+        problems.append(("booted", f"booted=false {_NOT_YET}"))
+    return problems + _unavailable(body)
+
+
+def _unavailable(body: Mapping[str, Any]) -> list[Problem]:
+    problems: list[Problem] = []
+    for field, value in body.items():
+        if field in _READ or _asks_for_nothing(value):
+            continue
+        if field not in _UNAVAILABLE:
+            problems.append((field[:100], "There is no such field"))
+        elif value not in _UNAVAILABLE[field]:
+            name = "metadata.user_data" if field == "metadata" else field
+            problems.append((name, f"{name} {_NOT_YET}"))
+    return problems
+
+
+def _asks_for_nothing(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_asks_for_nothing(inner) for inner in value.values())
+    return not value
+
+
+def _with_those_of_the_catalogue(
+    problems: list[Problem], order: LaunchOrder
+) -> list[Problem]:
+    """Add what the launch itself would refuse; a field's own shape comes first."""
+    known = {field for field, _ in problems}
+    try:
+        check(order)
+    except InvalidRequest as refused:
+        problems = problems + [e for e in refused.errors if e[0] not in known]
+    fields = {field for field, _ in problems}
+    if fields & {"type", "region"}:
+        # Linode's own clients expect just these two when no image was named.
+        problems = [e for e in problems if e != ("image", NO_IMAGE)]
+    if "image" in fields:
+        problems = [e for e in problems if e[1] != credentials.REQUIRED]
+    return sorted(problems, key=lambda e: _ORDER.get(e[0] or "authorized_users", 99))

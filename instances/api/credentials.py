@@ -1,0 +1,104 @@
+"""Check the shape of what lets a customer into a new guest: password, keys, users."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from instances.api.errors import Problem
+
+# Linode API v4's own words, field and all: the last one names no field.
+TOO_WEAK = "Password does not meet strength requirement."
+REQUIRED = "Must provide valid root_pass, authorized_keys, or authorized_users"
+_LENGTHS = range(7, 129)
+_CLASSES = (r"[a-z]", r"[A-Z]", r"[0-9]", r"[^A-Za-z0-9]")
+_MAX_ENTRIES = 100
+_KEY_TYPES = frozenset(
+    {
+        "ssh-ed25519",
+        "ssh-rsa",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "sk-ssh-ed25519@openssh.com",
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+    }
+)
+# The lab's guests, and only they: they have no accounts that anyone could log in to.
+_WITHOUT_ACCOUNTS = "gpucloud/probe"
+
+
+def problems_of(body: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with the three fields, as (field, reason)."""
+    checks = {
+        "root_pass": _password_problem,
+        "authorized_keys": _keys_problem,
+        "authorized_users": _users_problem,
+    }
+    return [
+        (field, problem)
+        for field, check in checks.items()
+        if body.get(field) not in (None, "", [])
+        and (problem := check(body[field])) is not None
+    ]
+
+
+def are_missing(body: Mapping[str, Any], image: str) -> bool:
+    """Say whether `image` needs a way in and `body` has no valid one."""
+    if image.startswith(_WITHOUT_ACCOUNTS):
+        return False
+    wrong = {field for field, _ in problems_of(body)}
+    return not any(
+        body.get(field) and field not in wrong
+        for field in ("root_pass", "authorized_keys", "authorized_users")
+    )
+
+
+def _password_problem(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return "root_pass must be a string"
+    if len(value) not in _LENGTHS:
+        return f"Password must be {_LENGTHS[0]} to {_LENGTHS[-1]} characters long"
+    if sum(bool(re.search(kind, value)) for kind in _CLASSES) < 2:
+        return TOO_WEAK
+    return None
+
+
+def _keys_problem(value: Any) -> str | None:
+    if not _is_list_of_strings(value):
+        return "authorized_keys must be a list of strings"
+    for number, key in enumerate(value, start=1):
+        if not is_public_key(key):
+            return f"SSH key {number} is not a public key in OpenSSH's one-line form"
+    return None
+
+
+def _users_problem(value: Any) -> str | None:
+    if not _is_list_of_strings(value) or not all(value):
+        return "authorized_users must be a list of usernames"
+    return None
+
+
+def _is_list_of_strings(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) <= _MAX_ENTRIES
+        and all(isinstance(entry, str) for entry in value)
+    )
+
+
+def is_public_key(line: str) -> bool:
+    """Say whether `line` is one OpenSSH public key: type, base64, comment (RFC 4253 6.6)."""
+    line = line.strip()
+    # A second line would be a second key that nobody sees.
+    if not line.isprintable():
+        return False
+    kind, _, rest = line.partition(" ")
+    encoded = rest.split(" ", 1)[0]
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        return False
+    name = kind.encode()
+    return kind in _KEY_TYPES and blob.startswith(len(name).to_bytes(4, "big") + name)

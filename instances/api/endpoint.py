@@ -1,0 +1,85 @@
+"""The view that every endpoint is: JSON in and out, the token's scopes, its headers."""
+
+from typing import Any, ClassVar
+
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from instances.api import scopes
+from instances.api.parsing import BoundedJSONParser
+from instances.models import Account, ApiToken
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """Whatever Accept says: there is one form, and a 406 would help nobody."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        media_type = (request.content_type or "").partition(";")[0].strip().lower()
+        return next((p for p in parsers if p.media_type == media_type), None)
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+class Endpoint(APIView):
+    """category: of the scope that is needed, empty for none. is_public: needs no token."""
+
+    category: ClassVar[str] = ""
+    is_public: ClassVar[bool] = False
+
+    permission_classes = [scopes.TokenMay]
+    parser_classes = [BoundedJSONParser]
+    renderer_classes = [JSONRenderer]
+    content_negotiation_class = AlwaysJSON
+
+    @property
+    def account(self) -> Account:
+        """The account that the token acts for; only where a token is needed."""
+        return self.token.account
+
+    @property
+    def account_or_none(self) -> Account | None:
+        """The account that the token acts for; None for a caller without one."""
+        token = self.request.auth
+        return token.account if isinstance(token, ApiToken) else None
+
+    @property
+    def token(self) -> ApiToken:
+        token = self.request.auth
+        if not isinstance(token, ApiToken):
+            raise TypeError("this endpoint is public: ask for account_or_none")
+        return token
+
+    @property
+    def username(self) -> str:
+        return self.token.user.get_username()
+
+    @property
+    def actor(self) -> str:
+        """Who did it, as jobs and the cards' ledger write it."""
+        return f"user:{self.username}"
+
+    def get_permissions(self) -> Any:
+        # A browser asks OPTIONS before it sends the token.
+        return [] if self.request.method == "OPTIONS" else super().get_permissions()
+
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        """Answer with the Allow header."""
+        return Response({})
+
+    def finalize_response(
+        self, request: Request, response: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        # In Linode API v4 "unknown" is what tells a bad token from too small a scope.
+        token = getattr(request, "_auth", None)
+        held = token.scopes if isinstance(token, ApiToken) else "unknown"
+        response["X-OAuth-Scopes"] = " ".join(sorted(scopes.parse(held)))
+        response["X-Accepted-OAuth-Scopes"] = scopes.needed_for(
+            request.method or "", self.category
+        )
+        return super().finalize_response(request, response, *args, **kwargs)

@@ -1,0 +1,166 @@
+"""What X-Filter may name, and how a comparison with it becomes a condition on rows.
+
+The lists are the columns "filterable" of API.md's tables, and `id` everywhere.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import CharField, Expression, F, Func, Q, Value
+from django.db.models.lookups import IContains
+
+from instances.api import wire
+
+_BIGINT = 2**63
+_LOOKUPS = {"+gt": "gt", "+gte": "gte", "+lt": "lt", "+lte": "lte"}
+_SECOND = timedelta(seconds=1)
+# ASCII's unit separator: a substring that spans two list members is none.
+_SEPARATOR = "\x1f"
+
+
+class Kind(Enum):
+    TEXT = "a string"
+    INTEGER = "a whole number"
+    BOOLEAN = "true or false"
+    MOMENT = "a date like 2026-01-31T12:00:00"
+    TEXTS = "a string (one of the list)"
+
+
+class Unfit(Exception):
+    """The operator or the value does not fit the field; str() says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """path: the ORM's; expression: what `path` is an alias for, if it is no column."""
+
+    path: str
+    kind: Kind = Kind.TEXT
+    expression: Expression | None = None
+
+    def condition(self, operator: str, operand: Any) -> Q:
+        """Return the rows where this compares so; "" is equality. Raises Unfit."""
+        if operator == "+contains":
+            return self._contains(operand)
+        if operator not in ("", "+neq", *_LOOKUPS):
+            raise Unfit(f"no operator {operator[:20]}")
+        if operator in _LOOKUPS:
+            if operand is None or self.kind in (Kind.BOOLEAN, Kind.TEXTS):
+                raise Unfit(f"{operator} cannot compare here")
+            return self._compares(operator, self._checked(operand))
+        equal = self._equals(operand)
+        return ~equal if operator == "+neq" else equal
+
+    def _equals(self, operand: Any) -> Q:
+        if operand is None:
+            return Q(**{f"{self.path}__isnull": True})
+        value = self._checked(operand)
+        if self.kind is Kind.TEXTS:
+            return Q(**{f"{self.path}__contains": [value]})
+        if self.kind is Kind.MOMENT:
+            # The wire shows whole seconds; the row keeps the fraction.
+            return Q(
+                **{f"{self.path}__gte": value, f"{self.path}__lt": value + _SECOND}
+            )
+        return Q(**{self.path: value})
+
+    def _compares(self, operator: str, value: Any) -> Q:
+        if self.kind is Kind.MOMENT and operator == "+gt":
+            operator, value = "+gte", value + _SECOND
+        elif self.kind is Kind.MOMENT and operator == "+lte":
+            operator, value = "+lt", value + _SECOND
+        return Q(**{f"{self.path}__{_LOOKUPS[operator]}": value})
+
+    def _contains(self, operand: Any) -> Q:
+        if self.kind not in (Kind.TEXT, Kind.TEXTS) or not isinstance(operand, str):
+            raise Unfit("+contains is for strings")
+        if self.kind is Kind.TEXT:
+            return Q(**{f"{self.path}__icontains": operand})
+        joined = Func(
+            F(self.path),
+            Value(_SEPARATOR),
+            function="array_to_string",
+            output_field=CharField(),
+        )
+        return Q(IContains(joined, operand))
+
+    def _checked(self, operand: Any) -> Any:
+        if self.kind is Kind.MOMENT and isinstance(operand, str):
+            try:
+                return wire.time_from(operand)
+            except ValueError as error:
+                raise Unfit(f"the value must be {self.kind.value}") from error
+        fits = {
+            Kind.TEXT: isinstance(operand, str),
+            Kind.TEXTS: isinstance(operand, str),
+            Kind.INTEGER: type(operand) is int and -_BIGINT <= operand < _BIGINT,
+            Kind.BOOLEAN: isinstance(operand, bool),
+            Kind.MOMENT: False,
+        }
+        if not fits[self.kind]:
+            raise Unfit(f"the value must be {self.kind.value}")
+        return operand
+
+
+def _constant(name: str, kind: Kind, value: Any) -> Field:
+    """Make a field that has one value for every row, but can be asked for like others."""
+    text: CharField[str, str] = CharField()
+    output = ArrayField(text) if kind is Kind.TEXTS else text
+    return Field(f"wire_{name}", kind, Value(value, output_field=output))
+
+
+def _number(path: str) -> Field:
+    return Field(path, Kind.INTEGER)
+
+
+REGION_FIELDS = {
+    "id": Field("slug"),
+    "country": Field("country"),
+    "site_type": _constant("site_type", Kind.TEXT, "core"),
+}
+TYPE_FIELDS = {
+    "id": Field("slug"),
+    "label": Field("label"),
+    "class": Field("plan_class"),
+    "vcpus": _number("vcpus"),
+    "memory": _number("memory_mib"),
+    "disk": _number("disk_mib"),
+    "transfer": _number("transfer_gb"),
+    "network_out": _number("network_out_mbps"),
+    "gpus": _number("cards"),
+    "accelerated_devices": Field("wire_accelerated", Kind.INTEGER, Value(0)),
+}
+IMAGE_FIELDS = {
+    "id": Field("slug"),
+    "label": Field("label"),
+    "vendor": Field("vendor"),
+    "status": Field("status"),
+    "size": _number("size_mib"),
+    "type": _constant("type", Kind.TEXT, "manual"),
+    "tags": _constant("tags", Kind.TEXTS, []),
+    "is_public": Field("wire_public", Kind.BOOLEAN, Value(True)),
+    "is_shared": Field("wire_shared", Kind.BOOLEAN, Value(False)),
+    "deprecated": Field("wire_deprecated", Kind.BOOLEAN, Value(False)),
+}
+INSTANCE_FIELDS = {
+    "id": _number("pk"),
+    "label": Field("label"),
+    "region": Field("region__slug"),
+    "image": Field("image__slug"),
+    "tags": Field("tags", Kind.TEXTS),
+    "group": _constant("group", Kind.TEXT, ""),
+    "ipv4": _constant("ipv4", Kind.TEXTS, []),
+    "interface_generation": _constant("interfaces", Kind.TEXT, "legacy_config"),
+    "placement_group.label": _constant("pg_label", Kind.TEXT, None),
+    "placement_group.placement_group_type": _constant("pg_type", Kind.TEXT, None),
+}
+EVENT_FIELDS = {
+    "id": _number("pk"),
+    "action": Field("action"),
+    "created": Field("created_at", Kind.MOMENT),
+    "entity.id": _number("entity_id"),
+    "entity.type": _constant("entity_type", Kind.TEXT, "linode"),
+}

@@ -1,0 +1,24 @@
+"""Answer a list: the caller's rows, filtered, ordered, and cut into a page."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from instances.api.filtering import Fields, filtered
+from instances.api.pagination import page_of
+
+Row = TypeVar("Row", bound=Model)
+
+
+def listing(
+    request: Request,
+    rows: QuerySet[Row],
+    fields: Fields,
+    build: Callable[[Row], dict[str, Any]],
+) -> Response:
+    """Return a page of `rows` built by `build`; two queries, whatever the page's size."""
+    rows = filtered(rows, request.headers.get("X-Filter", ""), fields)
+    return Response(page_of(request, rows, build))

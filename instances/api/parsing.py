@@ -1,0 +1,79 @@
+"""Read request bodies: JSON objects only, bounded, and nothing that a database refuses."""
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+
+from instances.api.errors import TooLarge
+
+MAX_BODY_BYTES = 128 * 1024
+_INVALID = "The request body is not valid JSON"
+
+
+def is_storable(text: str) -> bool:
+    """Say whether PostgreSQL can hold `text`: no NUL and no half of a surrogate pair."""
+    return "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+class NotJson(ValueError):
+    """A text that is no JSON document, or one that must not come further."""
+
+
+def loads(text: str) -> Any:
+    """Parse JSON as RFC 8259 has it. Raises NotJson; NaN, NUL and deep nesting too."""
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant)
+        _refuse_unstorable(document)
+    except (ValueError, RecursionError) as error:
+        raise NotJson from error
+    return document
+
+
+def _refuse_constant(name: str) -> Any:
+    raise NotJson(name)
+
+
+def _refuse_unstorable(value: Any) -> None:
+    if isinstance(value, str):
+        if not is_storable(value):
+            raise NotJson
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_unstorable(key)
+            _refuse_unstorable(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_unstorable(inner)
+
+
+class BoundedJSONParser(BaseParser):
+    media_type = "application/json"
+    renderer_class = JSONRenderer
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        raw = stream.read(MAX_BODY_BYTES + 1)
+        if len(raw) > MAX_BODY_BYTES:
+            raise TooLarge
+        try:
+            # utf-8-sig: some clients on Windows put a byte order mark first.
+            return loads(raw.decode("utf-8-sig"))
+        except (UnicodeDecodeError, NotJson) as error:
+            raise ParseError(_INVALID) from error
+
+
+def body_object(request: Request) -> dict[str, Any]:
+    """Return the body's object; an empty body is an empty object. Raises ParseError."""
+    data = request.data
+    if not isinstance(data, Mapping):
+        raise ParseError("The request body must be a JSON object")
+    return dict(data)

@@ -1,0 +1,32 @@
+"""GET /linode/types and /linode/types/{id}: public; a plan behind a shut flag is unknown."""
+
+from django.db.models import QuerySet
+from django.http import Http404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from instances.api.endpoint import Endpoint
+from instances.api.filter_fields import TYPE_FIELDS
+from instances.api.listing import listing
+from instances.api.serializers import type_json
+from instances.models import Plan
+from instances.selectors import plans_for
+
+
+class TypeListView(Endpoint):
+    is_public = True
+
+    def get(self, request: Request) -> Response:
+        seen = [plan.pk for plan in plans_for(self.account_or_none)]
+        rows: QuerySet[Plan] = Plan.objects.filter(pk__in=seen)
+        return listing(request, rows, TYPE_FIELDS, type_json)
+
+
+class TypeView(Endpoint):
+    is_public = True
+
+    def get(self, request: Request, type_id: str) -> Response:
+        for plan in plans_for(self.account_or_none):
+            if plan.slug == type_id:
+                return Response(type_json(plan))
+        raise Http404

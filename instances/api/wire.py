@@ -1,0 +1,61 @@
+"""Inside words to the API's words: the one place that knows Linode's status and formats."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from django.utils.crypto import salted_hmac
+
+from instances.choices import Desired, Phase
+from instances.models import Instance
+
+# Linode API v4, Linode "status". Ended phases have none: those instances are not found.
+_STATUS = {
+    Phase.PROVISIONING: "provisioning",
+    Phase.BOOTING: "booting",
+    Phase.RUNNING: "running",
+    Phase.DELETING: "deleting",
+}
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
+
+
+def status_of(instance: Instance) -> str:
+    """Return Linode's status word of an instance that has not ended."""
+    if instance.desired == Desired.DELETED:
+        # Accepted, though the host has not begun: the customer's part is over.
+        return "deleting"
+    return _STATUS[Phase(instance.phase)]
+
+
+def time_of(moment: datetime) -> str:
+    """Return the moment in UTC, without zone or fraction: clients parse just this form."""
+    return moment.astimezone(UTC).strftime(TIME_FORMAT)
+
+
+def time_from(text: str) -> datetime:
+    """Return the moment that time_of() wrote. Raises ValueError."""
+    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+
+
+def number_of(amount: Decimal) -> int | float:
+    """Return the amount as a JSON number; a Decimal would become a string."""
+    return int(amount) if amount == amount.to_integral_value() else float(amount)
+
+
+def host_uuid_of(instance: Instance) -> str:
+    """Return an opaque value in the form of Linode's host_uuid.
+
+    It tells nothing of the host: with the real one, customers could map the fleet.
+    """
+    return salted_hmac(
+        "instances.api.host_uuid", str(instance.uuid), algorithm="sha1"
+    ).hexdigest()
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
+    """Return the seconds from start to end; None while one of them is open."""
+    return None if start is None or end is None else (end - start).total_seconds()
+
+
+def link_to_instance(instance_id: int) -> str:
+    """Return an event's entity.url; the alias /v4beta is never named."""
+    return f"/v4/linode/instances/{instance_id}"
