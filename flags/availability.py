@@ -41,8 +41,8 @@ def open_flags(
             undecided.append(flag.pk)
     if undecided and account is not None:
         found.update(
-            Flag.objects.filter(pk__in=undecided, accounts=account.pk).values_list(
-                "name", flat=True
-            )
+            Flag.accounts.through.objects.filter(
+                flag__in=undecided, account=account.pk
+            ).values_list("flag__name", flat=True)
         )
     return frozenset(found)

@@ -16,7 +16,7 @@ CHANNEL = "gpucloud_tasks"
 _LONGEST_WAIT_S = 1.0
 
 
-class NotifyingBroker(ORM):  # type: ignore[misc]
+class NotifyingBroker(ORM):
     """Conf.POLL must be 0, or the parent sleeps before we wait."""
 
     _listener: psycopg.Connection[Any] | None = None

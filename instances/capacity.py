@@ -1,12 +1,12 @@
 """How much more can be sold: the same place() as the claim, on snapshots of the rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from instances.models import Plan
 from instances.placement import Placement, Request, place
 from instances.selectors import request_of
-from inventory.choices import CardCondition
+from inventory.choices import CLEANING_CONDITIONS, GONE_CONDITIONS
 from inventory.models import Card, CardClaim, Region
 from inventory.snapshots import accepting_hosts, free_cards, snapshots_of
 from inventory.topology import HostSnapshot
@@ -31,13 +31,15 @@ class RegionCards:
 
 def sellable_count(request: Request, hosts: Iterable[HostSnapshot]) -> int:
     """Return how many times `request` fits on `hosts`, one after another."""
-    count = 0
+    return sum(1 for _ in _placements(request, hosts))
+
+
+def _placements(request: Request, hosts: Iterable[HostSnapshot]) -> Iterator[Placement]:
     for host in hosts:
         left = host
         while isinstance(placed := place(request, [left]), Placement):
             left = _less(left, placed)
-            count += 1
-    return count
+            yield placed
 
 
 def _less(host: HostSnapshot, placed: Placement) -> HostSnapshot:
@@ -54,13 +56,30 @@ def sellable_by_plan(region: Region, plans: Iterable[Plan]) -> dict[str, int]:
     return {plan.slug: sellable_count(request_of(plan), hosts) for plan in plans}
 
 
-_CLEANING = {
-    CardCondition.DIRTY,
-    CardCondition.SANITISING,
-    CardCondition.TESTING,
-    CardCondition.UNVERIFIED,
-}
-_GONE = {CardCondition.RETIRED}
+def sellable_card_ids(plans: Iterable[Plan]) -> set[int]:
+    """Return the cards behind RegionCards.sellable, of all regions; six queries.
+
+    plans: those that are sold.
+    """
+    hosts = snapshots_of(accepting_hosts())
+    return {
+        card_id
+        for plan in _smallest(plans).values()
+        for placed in _placements(request_of(plan), hosts)
+        for share in placed.shares
+        for card_id in share.card_ids
+    }
+
+
+def _smallest(plans: Iterable[Plan]) -> dict[int, Plan]:
+    """Return GPU model id -> the smallest one-card plan of `plans` with that model."""
+    smallest: dict[int, Plan] = {}
+    for plan in plans:
+        if plan.cards == 1 and plan.gpu_model_id is not None:
+            best = smallest.setdefault(plan.gpu_model_id, plan)
+            if (plan.vcpus, plan.memory_mib) < (best.vcpus, best.memory_mib):
+                smallest[plan.gpu_model_id] = plan
+    return smallest
 
 
 def cards_by_region(plans: Iterable[Plan]) -> list[RegionCards]:
@@ -69,18 +88,13 @@ def cards_by_region(plans: Iterable[Plan]) -> list[RegionCards]:
     plans: those that are sold; the smallest one-card plan of each GPU model decides what
     is sellable. A fixed number of queries a region.
     """
-    smallest: dict[int, Plan] = {}
-    for plan in plans:
-        if plan.cards == 1 and plan.gpu_model_id is not None:
-            best = smallest.setdefault(plan.gpu_model_id, plan)
-            if (plan.vcpus, plan.memory_mib) < (best.vcpus, best.memory_mib):
-                smallest[plan.gpu_model_id] = plan
+    smallest = _smallest(plans)
     used_ids = set(
         CardClaim.objects.filter(released_at=None).values_list("card_id", flat=True)
     )
     free_ids = set(free_cards().values_list("pk", flat=True))
     conditions: dict[int, list[tuple[int, str]]] = {}
-    rows = Card.objects.exclude(condition__in=_GONE)
+    rows = Card.objects.exclude(condition__in=GONE_CONDITIONS)
     for region_id, pk, condition in rows.values_list(
         "host__region_id", "pk", "condition"
     ):
@@ -90,7 +104,7 @@ def cards_by_region(plans: Iterable[Plan]) -> list[RegionCards]:
         cards = conditions.get(region.pk, [])
         unused = [(pk, condition) for pk, condition in cards if pk not in used_ids]
         free = sum(pk in free_ids for pk, _ in unused)
-        cleaning = sum(condition in _CLEANING for _, condition in unused)
+        cleaning = sum(condition in CLEANING_CONDITIONS for _, condition in unused)
         counts = sellable_by_plan(region, smallest.values())
         result.append(
             RegionCards(

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from datetime import datetime
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -27,7 +27,7 @@ def digest_of(secret: str) -> str:
 
 def issue(
     account: Account,
-    user: AbstractBaseUser,
+    user: User,
     label: str,
     secret: str,
     *,

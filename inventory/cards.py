@@ -88,6 +88,28 @@ def identity_of(card: CardFacts, host_uuid: str) -> tuple[str, bool]:
     return f"{host_uuid} {card.slot_path} {main.pci_id}", True
 
 
-def sellable(findings: Iterable[CardFinding]) -> list[CardFinding]:
-    """Return the findings without a problem."""
-    return [finding for finding in findings if not finding.problems]
+@dataclass(frozen=True, slots=True)
+class CardForSale:
+    """A card without a problem. groups: each function's IOMMU group, by function."""
+
+    card: CardFacts
+    model: str
+    node: int
+    groups: tuple[int, ...]
+
+
+def sellable(findings: Iterable[CardFinding]) -> list[CardForSale]:
+    """Return the cards of the findings without a problem."""
+    cards = []
+    for finding in findings:
+        groups = [
+            function.iommu_group
+            for function in finding.card.functions
+            if function.iommu_group is not None
+        ]
+        if finding.problems or finding.model is None or finding.node is None:
+            continue
+        cards.append(
+            CardForSale(finding.card, finding.model, finding.node, tuple(groups))
+        )
+    return cards

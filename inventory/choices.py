@@ -46,6 +46,11 @@ CARD_TRANSITIONS: dict[CardCondition, frozenset[CardCondition]] = {
 }
 
 
+# How the accounting sorts cards that nobody holds and that are not ready.
+CLEANING_CONDITIONS = frozenset({C.UNVERIFIED, C.DIRTY, C.SANITISING, C.TESTING})
+GONE_CONDITIONS = frozenset({C.RETIRED})
+
+
 class CardEventKind(TextChoices):
     ENROLLED = "enrolled", "enrolled"
     CONDITION = "condition", "condition changed"

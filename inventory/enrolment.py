@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from inventory.cards import CardFinding, find_cards, identity_of, sellable
+from inventory.cards import CardFinding, CardForSale, find_cards, identity_of, sellable
 from inventory.choices import CardCondition, CardEventKind, HostConnection
 from inventory.exceptions import EnrolmentRefused
 from inventory.hypervisor.port import Hypervisor
@@ -26,6 +26,9 @@ from inventory.models import (
 )
 from inventory.topology import HostFacts, NodeFacts
 
+# What claims may take of a node is rounded down to this: hosts of one make differ by a few
+# MiB, and each amount would be a free shape of its own (inventory.shape).
+MEMORY_GRAIN_MIB = 128
 # libvirt's remote transports; plain tcp has no authentication and is for labs.
 _SECURE_URIS = ("qemu+tls://", "qemu+ssh://", "qemu+libssh2://", "qemu:///")
 
@@ -73,8 +76,8 @@ def enrol(
     with transaction.atomic():
         host, is_new = _host_row(order, region, facts)
         report = EnrolmentReport(host, is_new, not_for_sale=not_for_sale)
-        for finding in sellable(findings):
-            card = _card_row(host, finding, actor)
+        for found in sellable(findings):
+            card = _card_row(host, found, actor)
             if card is not None:
                 report.new_cards.append(card)
         refresh_shape(host)
@@ -205,11 +208,13 @@ def _node_rows(host: Host, facts: NodeFacts, order: EnrolmentOrder) -> None:
                 f"{order.reserved_cores} are to be kept for the host: keep fewer"
             ]
         )
+    for_claims = facts.memory_mib - order.reserved_memory_mib
+    for_claims -= for_claims % MEMORY_GRAIN_MIB
     node = NumaNode.objects.create(
         host=host,
         number=facts.number,
         memory_mib=facts.memory_mib,
-        reserved_memory_mib=order.reserved_memory_mib,
+        reserved_memory_mib=facts.memory_mib - for_claims,
         hugepages={str(size): count for size, count in facts.hugepages},
     )
     HostCpu.objects.bulk_create(
@@ -224,14 +229,14 @@ def _node_rows(host: Host, facts: NodeFacts, order: EnrolmentOrder) -> None:
     )
 
 
-def _card_row(host: Host, finding: CardFinding, actor: str) -> Card | None:
+def _card_row(host: Host, found: CardForSale, actor: str) -> Card | None:
     """Make the card's rows and first events; None if it is known already.
 
     A known identity elsewhere, or a slot that another card holds, is left to people: an
     address alone never says which card it is.
     """
-    identity, is_weak = identity_of(finding.card, str(host.host_uuid))
-    slot_path = finding.card.slot_path
+    identity, is_weak = identity_of(found.card, str(host.host_uuid))
+    slot_path = found.card.slot_path
     in_slot = Card.objects.filter(host=host, slot_path=slot_path).exclude(
         condition__in=[CardCondition.MISSING, CardCondition.RETIRED]
     )
@@ -239,8 +244,8 @@ def _card_row(host: Host, finding: CardFinding, actor: str) -> Card | None:
         return None
     card = Card.objects.create(
         host=host,
-        numa_node=host.nodes.get(number=finding.node),
-        gpu_model=GpuModel.objects.get(slug=finding.model),
+        numa_node=host.nodes.get(number=found.node),
+        gpu_model=GpuModel.objects.get(slug=found.model),
         identity=identity,
         identity_is_weak=is_weak,
         slot_path=slot_path,
@@ -251,9 +256,9 @@ def _card_row(host: Host, finding: CardFinding, actor: str) -> Card | None:
             number=function.address.function,
             pci_id=function.pci_id,
             class_code=f"{function.class_code:06x}",
-            iommu_group=function.iommu_group,
+            iommu_group=group,
         )
-        for function in finding.card.functions
+        for function, group in zip(found.card.functions, found.groups, strict=True)
     )
     record(card, CardEventKind.ENROLLED, None, Actor(actor, f"enrolled on {host}"))
     if settings.LAB_SKIPS_SANITISING:

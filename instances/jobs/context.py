@@ -1,9 +1,10 @@
-"""What a job's steps may use: the hypervisor, the domain's spec, and the records."""
+"""What a job's steps may use: the machine on its host, and the records."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 from instances.domain_xml import DomainSpec
+from inventory.exceptions import DomainNotFound
 from inventory.hypervisor.port import DomainState, Hypervisor
 
 
@@ -21,16 +22,23 @@ class Records(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class StepContext:
-    """spec: None once nothing is claimed any more, then there is nothing on any host."""
+class Machine:
+    """A domain and the host that it is for."""
 
     hypervisor: Hypervisor
-    spec: DomainSpec | None
-    records: Records
+    spec: DomainSpec
 
-    @property
-    def domain(self) -> DomainSpec:
-        """The spec, for steps that cannot be without one."""
-        if self.spec is None:
-            raise LookupError("the instance holds no claim")
-        return self.spec
+    def state(self) -> DomainState | None:
+        """Return the domain's state; None is the host's word that there is none."""
+        try:
+            return self.hypervisor.domain_state(self.spec.uuid)
+        except DomainNotFound:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """machine: None once nothing is claimed; then there is nothing of it on any host."""
+
+    records: Records
+    machine: Machine | None

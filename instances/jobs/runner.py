@@ -25,13 +25,12 @@ from instances.choices import (
     StepState,
 )
 from instances.exceptions import (
-    InstancesError,
     JobAbandoned,
     LeaseLost,
     StepFailed,
 )
 from instances.jobs import progress
-from instances.jobs.context import StepContext
+from instances.jobs.context import Machine, StepContext
 from instances.jobs.records import InstanceRecords
 from instances.jobs.steps import Step
 from instances.jobs.workflows import UNDONE_ON_FAILURE, WORKFLOWS
@@ -303,14 +302,11 @@ class _Worker:
             "account", "plan", "region", "image"
         ).get(pk=self.job.instance_id)
         self.job.instance = instance
-        host = host_of(instance)
-        return StepContext(
-            hypervisor=_Nowhere()
-            if host is None
-            else self.connect_to(host.libvirt_uri),
-            spec=spec_of(instance),
-            records=InstanceRecords(self.job),
-        )
+        host, spec = host_of(instance), spec_of(instance)
+        machine = None
+        if host is not None and spec is not None:
+            machine = Machine(self.connect_to(host.libvirt_uri), spec)
+        return StepContext(InstanceRecords(self.job), machine)
 
     def _start_unwinding(self, failure: Failure) -> None:
         if failure.can_wait:
@@ -349,10 +345,3 @@ class _Worker:
                 progress.job_succeeded(self.job)
             else:
                 progress.job_failed(self.job)
-
-
-class _Nowhere:
-    """Stands for the host of an instance that holds nothing: there is nothing to ask."""
-
-    def __getattr__(self, name: str) -> object:
-        raise InstancesError("The instance holds no host.", f"asked for {name}")

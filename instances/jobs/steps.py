@@ -5,6 +5,7 @@ ran does nothing. Steps know libvirt's port and the records, and neither Django 
 """
 
 import time
+from contextlib import suppress
 from typing import Protocol
 
 from instances.domain_xml import (
@@ -14,12 +15,12 @@ from instances.domain_xml import (
     differences,
 )
 from instances.exceptions import JobAbandoned, StepFailed
-from instances.jobs.context import StepContext
+from instances.jobs.context import Machine, StepContext
 from inventory.exceptions import DomainNotFound, HypervisorError, InvalidXml
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.xml import parse_domain
 
-_ON = (DomainState.RUNNING, DomainState.PAUSED)
+_ON = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTTING_DOWN)
 _POLL_S = 0.2
 
 
@@ -35,6 +36,20 @@ class Step(Protocol):
     def undo(self, context: StepContext) -> None: ...
 
 
+def _held(context: StepContext) -> Machine:
+    if context.machine is None:
+        raise StepFailed(
+            "The capacity for this instance is no longer held.",
+            "the launch found no open claim of its instance",
+        )
+    return context.machine
+
+
+def _check_gate(context: StepContext) -> None:
+    if not context.records.gate_is_open():
+        raise JobAbandoned("This plan is not available.", "its feature flag is shut")
+
+
 class HoldClaims:
     """First of a launch, so its undo is last: what was claimed goes back once all is gone."""
 
@@ -43,15 +58,8 @@ class HoldClaims:
     timeout_s = 120
 
     def do(self, context: StepContext) -> None:
-        if context.spec is None:
-            raise StepFailed(
-                "The capacity for this instance is no longer held.",
-                "the launch found no open claim of its instance",
-            )
-        if not context.records.gate_is_open():
-            raise JobAbandoned(
-                "This plan is not available.", "its feature flag is shut"
-            )
+        _held(context)
+        _check_gate(context)
 
     def undo(self, context: StepContext) -> None:
         ReleaseClaims().do(context)
@@ -63,21 +71,17 @@ class DefineDomain:
     timeout_s = 120
 
     def do(self, context: StepContext) -> None:
-        domain = context.domain
+        machine = _held(context)
+        if machine.state() in _ON:
+            return
+        machine.hypervisor.ensure_folder_pool(CONSOLE_POOL, CONSOLE_FOLDER)
         try:
-            if context.hypervisor.domain_state(domain.uuid) in _ON:
-                return
-        except DomainNotFound:
-            pass
-        context.hypervisor.ensure_folder_pool(CONSOLE_POOL, CONSOLE_FOLDER)
-        try:
-            context.hypervisor.define_domain(build_domain(domain))
+            machine.hypervisor.define_domain(build_domain(machine.spec))
         except InvalidXml as error:
             raise StepFailed("The machine could not be set up.", str(error)) from error
 
     def undo(self, context: StepContext) -> None:
-        if context.spec is not None:
-            UndefineDomain().do(context)
+        UndefineDomain().do(context)
 
 
 class StartDomain:
@@ -86,18 +90,14 @@ class StartDomain:
     timeout_s = 600
 
     def do(self, context: StepContext) -> None:
-        domain = context.domain
-        if context.hypervisor.domain_state(domain.uuid) in _ON:
+        machine = _held(context)
+        if machine.state() in _ON:
             return
-        if not context.records.gate_is_open():
-            raise JobAbandoned(
-                "This plan is not available.", "its feature flag is shut"
-            )
-        context.hypervisor.start_domain(domain.uuid)
+        _check_gate(context)
+        machine.hypervisor.start_domain(machine.spec.uuid)
 
     def undo(self, context: StepContext) -> None:
-        if context.spec is not None:
-            DestroyDomain().do(context)
+        DestroyDomain().do(context)
 
 
 class ObserveRunning:
@@ -109,9 +109,10 @@ class ObserveRunning:
     settle_s = 1.0
 
     def do(self, context: StepContext) -> None:
+        machine = _held(context)
         deadline = time.monotonic() + self.settle_s
         while True:
-            state = context.hypervisor.domain_state(context.domain.uuid)
+            state = machine.hypervisor.domain_state(machine.spec.uuid)
             context.records.note_state(state)
             if state is not DomainState.RUNNING:
                 raise StepFailed(
@@ -132,8 +133,9 @@ class VerifyClaims:
     timeout_s = 120
 
     def do(self, context: StepContext) -> None:
-        live = parse_domain(context.hypervisor.domain_xml(context.domain.uuid))
-        found = differences(context.domain, live)
+        machine = _held(context)
+        document = machine.hypervisor.domain_xml(machine.spec.uuid)
+        found = differences(machine.spec, parse_domain(document))
         if found:
             raise StepFailed(
                 "The machine did not get the hardware that was set aside for it.",
@@ -150,17 +152,19 @@ class DestroyDomain:
     timeout_s = 180
 
     def do(self, context: StepContext) -> None:
-        if context.spec is None:
+        machine = context.machine
+        if machine is None or machine.state() is None:
             return
-        uuid = context.spec.uuid
-        try:
-            context.hypervisor.destroy_domain(uuid)
-            state = context.hypervisor.domain_state(uuid)
-        except DomainNotFound:
+        with suppress(DomainNotFound):
+            machine.hypervisor.destroy_domain(machine.spec.uuid)
+        state = machine.state()
+        if state is None:
             return
         context.records.note_state(state)
-        if state not in (DomainState.OFF, DomainState.CRASHED):
-            raise HypervisorError(f"domain {uuid} is {state} after it was destroyed")
+        if state in _ON:
+            raise HypervisorError(
+                f"domain {machine.spec.uuid} is {state} after it was destroyed"
+            )
 
     def undo(self, context: StepContext) -> None:
         """What was stopped to be deleted is not started again."""
@@ -172,17 +176,17 @@ class UndefineDomain:
     timeout_s = 120
 
     def do(self, context: StepContext) -> None:
-        if context.spec is None:
+        machine = context.machine
+        if machine is None:
             return
-        uuid = context.spec.uuid
-        try:
-            # A running domain would not go away by this; it would only become transient.
-            if context.hypervisor.domain_state(uuid) in _ON:
-                raise HypervisorError(f"domain {uuid} still runs; it was not removed")
-            context.hypervisor.undefine_domain(uuid)
-        except DomainNotFound:
-            pass
-        context.hypervisor.delete_volume(CONSOLE_POOL, context.spec.console_volume)
+        if machine.state() in _ON:
+            # To undefine a running domain only makes it transient; it would run on.
+            raise HypervisorError(
+                f"domain {machine.spec.uuid} still runs; it was not removed"
+            )
+        with suppress(DomainNotFound):
+            machine.hypervisor.undefine_domain(machine.spec.uuid)
+        machine.hypervisor.delete_volume(CONSOLE_POOL, machine.spec.console_volume)
 
     def undo(self, context: StepContext) -> None:
         """What was removed to be deleted is not put back."""
@@ -196,16 +200,16 @@ class ReleaseClaims:
     timeout_s = 120
 
     def do(self, context: StepContext) -> None:
-        if context.spec is None:
+        machine = context.machine
+        if machine is None:
             return
-        try:
-            state = context.hypervisor.domain_state(context.spec.uuid)
-        except DomainNotFound:
-            context.records.release_claims()
-            return
-        raise HypervisorError(
-            f"domain {context.spec.uuid} is still there ({state}); nothing was released"
-        )
+        state = machine.state()
+        if state is not None:
+            raise HypervisorError(
+                f"domain {machine.spec.uuid} is still there ({state}); "
+                "nothing was released"
+            )
+        context.records.release_claims()
 
     def undo(self, context: StepContext) -> None:
         """What is released may be another's by now."""

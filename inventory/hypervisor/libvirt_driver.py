@@ -160,7 +160,7 @@ class LibvirtHypervisor:
 
     @_translates
     def undefine_domain(self, uuid: str) -> None:
-        self._domain(uuid).undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
+        self._domain(uuid).undefine()
 
     @_translates
     def ensure_folder_pool(self, name: str, path: str) -> None:

@@ -51,7 +51,7 @@ class Hypervisor(Protocol):
         """Pull the plug; a domain that is off already is left as it is."""
 
     def undefine_domain(self, uuid: str) -> None:
-        """Forget a domain that is off, with its NVRAM."""
+        """Forget a domain that is off."""
 
     def ensure_folder_pool(self, name: str, path: str) -> None:
         """Have an active storage pool of type dir at `path`."""

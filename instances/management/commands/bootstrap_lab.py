@@ -44,12 +44,12 @@ class Command(BaseCommand):
         with transaction.atomic():
             self._staff(*staff)
             accounts = {name: _account(name, secrets[name]) for name in _ACCOUNTS}
-            flag, _ = Flag.objects.get_or_create(name=_FLAG)
+            flag = Flag.objects.get_or_create(name=_FLAG)[0]
             flag.accounts.add(*(accounts[name] for name in _LISTED))
         self.stdout.write(f"staff login {staff[0]}, {len(accounts)} accounts")
 
     def _staff(self, username: str, password: str) -> None:
-        user, _ = get_user_model().objects.get_or_create(
+        user, is_new = get_user_model().objects.get_or_create(
             username=username,
             defaults={
                 "is_staff": True,
@@ -57,7 +57,7 @@ class Command(BaseCommand):
                 "email": "staff@lab.invalid",
             },
         )
-        if not user.check_password(password):
+        if is_new or not user.check_password(password):
             user.set_password(password)
             user.save(update_fields=["password"])
 

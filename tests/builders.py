@@ -1,0 +1,224 @@
+"""Typed builders of rows with defaults; a test names only what it is about."""
+
+import itertools
+import uuid
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from flags.models import Flag
+from instances import tokens
+from instances.actions.launch import LaunchOrder
+from instances.models import Account, Image, Plan
+from instances.placement import NumaPolicy
+from inventory.choices import CardCondition, CardEventKind, HostConnection
+from inventory.ledger import Actor, change_condition, record, refresh_shape
+from inventory.models import (
+    Card,
+    CardFunction,
+    GpuModel,
+    Host,
+    HostCpu,
+    NumaNode,
+    PciId,
+    Region,
+)
+
+GPU_FLAG = "gpu-instances"
+_serial = itertools.count(1)
+_ACTOR = Actor("test:builder", "made for a test")
+
+
+def make_region(slug: str = "us-east", **fields: Any) -> Region:
+    defaults = {"label": "Newark, NJ", "country": "us", **fields}
+    return Region.objects.get_or_create(slug=slug, defaults=defaults)[0]
+
+
+def make_gpu_model(slug: str = "rtx6000", pci_id: str = "10de:1e30") -> GpuModel:
+    model, _ = GpuModel.objects.get_or_create(
+        slug=slug, defaults={"name": f"Quadro {slug}", "memory_mib": 24576}
+    )
+    PciId.objects.get_or_create(pci_id=pci_id, defaults={"gpu_model": model})
+    return model
+
+
+def make_host(
+    name: str = "",
+    *,
+    cards_per_node: tuple[int, ...] = (2, 2),
+    cores_per_node: int = 2,
+    threads: int = 1,
+    memory_mib: int = 1152,
+    reserved_memory_mib: int = 0,
+    region: Region | None = None,
+    gpu_model: GpuModel | None = None,
+    condition: CardCondition = CardCondition.READY,
+    **fields: Any,
+) -> Host:
+    """Make a host that accepts claims, one NUMA node per entry of `cards_per_node`."""
+    number = next(_serial)
+    host = Host.objects.create(
+        **{
+            "name": name or f"host{number}",
+            "region": region or make_region(),
+            "libvirt_uri": f"test://host{number}",
+            "host_uuid": uuid.uuid4(),
+            "domain_type": "qemu",
+            "connection": HostConnection.OK,
+            **fields,
+        }
+    )
+    cpu = itertools.count()
+    for node_number, cards in enumerate(cards_per_node):
+        node = NumaNode.objects.create(
+            host=host,
+            number=node_number,
+            memory_mib=memory_mib + reserved_memory_mib,
+            reserved_memory_mib=reserved_memory_mib,
+        )
+        for _ in range(cores_per_node):
+            cpus = [next(cpu) for _ in range(threads)]
+            for sibling in cpus:
+                HostCpu.objects.create(numa_node=node, number=sibling, core=cpus[0])
+        for slot in range(cards):
+            make_card(
+                node,
+                f"0000:{0x20 * (node_number + 1) + slot + 1:02x}:00",
+                gpu_model=gpu_model,
+                condition=condition,
+            )
+    with transaction.atomic():
+        refresh_shape(host)
+    return host
+
+
+def make_card(
+    node: NumaNode,
+    slot_path: str,
+    *,
+    gpu_model: GpuModel | None = None,
+    condition: CardCondition = CardCondition.READY,
+    functions: tuple[str, ...] = ("10de:1e30",),
+) -> Card:
+    card = Card.objects.create(
+        host=node.host,
+        numa_node=node,
+        gpu_model=gpu_model or make_gpu_model(),
+        identity=f"{node.host.host_uuid} {slot_path}",
+        identity_is_weak=True,
+        slot_path=slot_path,
+    )
+    for number, pci_id in enumerate(functions):
+        CardFunction.objects.create(
+            card=card,
+            number=number,
+            pci_id=pci_id,
+            class_code="030000",
+            iommu_group=int(slot_path.split(":")[1], 16),
+        )
+    record(card, CardEventKind.ENROLLED, None, _ACTOR)
+    if condition != CardCondition.UNVERIFIED:
+        path = {CardCondition.DIRTY: [CardCondition.READY, CardCondition.DIRTY]}
+        for step in path.get(condition, [condition]):
+            change_condition(card, step, _ACTOR)
+    return card
+
+
+def make_user(username: str = "", **fields: Any) -> User:
+    name = username or f"user{next(_serial)}"
+    return get_user_model().objects.create_user(
+        username=name, email=f"{name}@example.net", **fields
+    )
+
+
+def make_account(
+    name: str = "", *, tags: tuple[str, ...] = (), **fields: Any
+) -> Account:
+    number = next(_serial)
+    return Account.objects.create(
+        name=name or f"Account {number}",
+        email=f"account{number}@example.net",
+        tags=list(tags),
+        **fields,
+    )
+
+
+def make_token(account: Account | None = None, *, scopes: str = "*") -> str:
+    """Return the secret of a new token of a new member of `account`."""
+    account = account or make_account()
+    user = make_user()
+    account.members.add(user)
+    secret = tokens.new_secret()
+    tokens.issue(account, user, "test", secret, scopes=scopes)
+    return secret
+
+
+def make_flag(
+    name: str = GPU_FLAG,
+    *,
+    everyone: bool | None = None,
+    accounts: tuple[Account, ...] = (),
+    tags: tuple[str, ...] = (),
+) -> Flag:
+    flag, _ = Flag.objects.update_or_create(
+        name=name, defaults={"everyone": everyone, "account_tags": list(tags)}
+    )
+    flag.accounts.set(accounts)
+    return flag
+
+
+def make_plan(
+    slug: str = "",
+    *,
+    cards: int = 1,
+    vcpus: int | None = None,
+    memory_mib: int | None = None,
+    flag_name: str = "",
+    numa_policy: NumaPolicy = NumaPolicy.PREFERRED,
+    **fields: Any,
+) -> Plan:
+    return Plan.objects.create(
+        **{
+            "slug": slug or f"plan-{cards}-{next(_serial)}",
+            "label": f"{cards} cards",
+            "plan_class": "gpu" if cards else "standard",
+            "cards": cards,
+            "gpu_model": make_gpu_model() if cards else None,
+            "vcpus": vcpus or max(1, cards),
+            "memory_mib": memory_mib or 256 * max(1, cards),
+            "disk_mib": 0,
+            "price_hourly": "1.5",
+            "price_monthly": "1000",
+            "flag_name": flag_name,
+            "numa_policy": numa_policy,
+            **fields,
+        }
+    )
+
+
+def make_image(slug: str = "gpucloud/probe", **fields: Any) -> Image:
+    defaults = {
+        "label": "GPU probe",
+        "kernel_path": "/var/lib/libvirt/images/probe.elf",
+        **fields,
+    }
+    return Image.objects.get_or_create(slug=slug, defaults=defaults)[0]
+
+
+def make_order(account: Account | None = None, **fields: Any) -> LaunchOrder:
+    """Return an order that fits a make_host(); makes the rows that it does not name."""
+    values: dict[str, Any] = {
+        "account": account or make_account(),
+        "region": "us-east",
+        "actor": "user:tester",
+        "username": "tester",
+        **fields,
+    }
+    if "plan" not in values:
+        values["plan"] = make_plan().slug
+    if "image" not in values:
+        values["image"] = make_image().slug
+    make_region()
+    return LaunchOrder(**values)

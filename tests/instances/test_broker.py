@@ -1,0 +1,82 @@
+"""The broker: a task exists if its transaction commits, and wakes a waiting worker."""
+
+import threading
+import time
+
+import pytest
+from django.db import connection, transaction
+from django_q.models import OrmQ, Schedule
+
+from instances.broker import NotifyingBroker
+from instances.tasks import enqueue_job, ensure_schedules
+
+
+@pytest.mark.django_db(transaction=True)
+def test_task_of_a_transaction_that_is_rolled_back_never_was() -> None:
+    with transaction.atomic():
+        enqueue_job(1)
+        assert OrmQ.objects.count() == 1
+        transaction.set_rollback(True)
+
+    assert OrmQ.objects.count() == 0
+    assert NotifyingBroker().dequeue() is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_waiting_worker_is_woken_by_the_commit() -> None:
+    taken: list[object] = []
+    waiting = threading.Event()
+
+    def wait() -> None:
+        broker = NotifyingBroker()
+        waiting.set()
+        deadline = time.monotonic() + 30
+        while not taken and time.monotonic() < deadline:
+            taken.extend(broker.dequeue() or [])
+        broker._drop_listener()
+        connection.close()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    waiting.wait()
+    with transaction.atomic():
+        enqueue_job(7)
+    thread.join()
+
+    assert [key for key, _ in taken] == [OrmQ.objects.get().pk]  # type: ignore[misc]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_task_is_given_to_one_worker() -> None:
+    enqueue_job(7)
+    first, second = NotifyingBroker(), NotifyingBroker()
+
+    assert len(first.dequeue() or []) == 1
+    assert second.dequeue() is None
+    for broker in (first, second):
+        broker._drop_listener()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_lost_listener_is_opened_again() -> None:
+    broker = NotifyingBroker()
+    broker.dequeue()
+    broker._drop_listener()
+
+    enqueue_job(7)
+
+    assert len(broker.dequeue() or []) == 1
+    broker._drop_listener()
+
+
+@pytest.mark.django_db
+def test_schedules_are_those_of_the_code_and_no_others() -> None:
+    Schedule.objects.create(func="os.system", name="mischief")
+
+    ensure_schedules()
+    ensure_schedules()
+
+    assert set(Schedule.objects.values_list("func", flat=True)) == {
+        "instances.tasks.enqueue_due_jobs",
+        "instances.tasks.poll_hosts",
+    }

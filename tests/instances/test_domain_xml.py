@@ -1,0 +1,139 @@
+"""The domain document: what it says, and that a difference from it is seen."""
+
+import uuid
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from instances.domain_xml import DomainSpec, GuestCell, build_domain, differences
+from inventory.hypervisor.xml import METADATA_NAMESPACE, parse_domain
+from inventory.topology import PciAddress
+
+
+def address(bus: int, function: int = 0) -> PciAddress:
+    return PciAddress(0, bus, 0, function)
+
+
+ONE = GuestCell(0, (0, 1), (0, 1), 512, ((address(0x21),),))
+TWO = GuestCell(1, (4,), (4, 5), 256, ((address(0x61),), (address(0x62),)))
+
+
+def spec(*cells: GuestCell, **fields: object) -> DomainSpec:
+    values = {
+        "uuid": "6f1c2a7e-0001-4000-8000-000000000001",
+        "name": "gpucloud-1",
+        "title": "render (Studio)",
+        "domain_type": "kvm",
+        "cells": cells,
+        "kernel_path": "/k",
+        "metadata": (("id", "1"), ("plan", "p")),
+        **fields,
+    }
+    return DomainSpec(**values)  # type: ignore[arg-type]
+
+
+def test_one_node_guest() -> None:
+    live = parse_domain(build_domain(spec(ONE)))
+
+    assert live.hostdevs == (address(0x21),)
+    assert live.vcpu_pins == {0: (0,), 1: (1,)}
+    assert (live.memory_mib, live.vcpus, live.memory_nodes) == (512, 2, (0,))
+    assert live.cells == {}
+
+
+def test_split_guest_sees_each_card_at_its_node() -> None:
+    live = parse_domain(build_domain(spec(ONE, TWO)))
+
+    assert live.memory_mib == 768
+    assert live.vcpu_pins == {0: (0,), 1: (1,), 2: (4,)}
+    assert live.memory_nodes == (0, 1)
+    assert live.cells == {0: (0, 512), 1: (1, 256)}
+    assert live.hostdev_cells == {address(0x21): 0, address(0x61): 1, address(0x62): 1}
+
+
+def test_idle_sibling_may_run_the_emulator_and_no_vcpu() -> None:
+    root = etree.fromstring(build_domain(spec(TWO)))
+
+    pins = [pin.get("cpuset") for pin in root.findall("cputune/vcpupin")]
+    emulator = root.find("cputune/emulatorpin")
+    assert pins == ["4"]
+    assert emulator is not None
+    assert emulator.get("cpuset") == "4,5"
+
+
+def test_functions_of_one_card_stay_in_one_guest_slot() -> None:
+    card = (address(0x21, 0), address(0x21, 1))
+    root = etree.fromstring(build_domain(spec(replace(ONE, cards=(card,)))))
+
+    guest = [dev.find("address") for dev in root.findall("devices/hostdev")]
+    assert [
+        (a.get("bus"), a.get("slot"), a.get("function"), a.get("multifunction"))
+        for a in guest
+        if a is not None
+    ] == [
+        ("0x1", "0x0", "0x0", "on"),
+        ("0x1", "0x0", "0x1", None),
+    ]
+
+
+def test_controller_indexes_are_contiguous() -> None:
+    root = etree.fromstring(build_domain(spec(ONE, TWO)))
+
+    indexes = [
+        int(c.get("index", "")) for c in root.findall("devices/controller[@type='pci']")
+    ]
+    assert indexes == list(range(len(indexes)))
+
+
+def test_metadata_names_what_rows_could_be_rebuilt_from() -> None:
+    root = etree.fromstring(build_domain(spec(ONE)))
+
+    found = root.find(f"metadata/{{{METADATA_NAMESPACE}}}instance")
+    assert found is not None
+    assert dict(found.attrib) == {"version": "1", "id": "1", "plan": "p"}
+
+
+@given(st.text(max_size=80))
+def test_no_label_breaks_the_document(title: str) -> None:
+    try:
+        document = build_domain(spec(ONE, title=title))
+    except ValueError:
+        assert any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xFFFF for c in title)
+        return
+    assert parse_domain(document).hostdevs == (address(0x21),)
+    found = etree.fromstring(document).findtext("title") or ""
+    assert found.replace("\r", "\n") == title.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"hostdevs": ()}, "cards"),
+        ({"hostdevs": (address(0x22),)}, "cards"),
+        ({"vcpu_pins": {0: (0,), 1: (0,)}}, "CPU pins"),
+        ({"vcpu_pins": {}}, "CPU pins"),
+        ({"memory_nodes": (1,)}, "memory nodes"),
+        ({"memory_mib": 1}, "memory, MiB"),
+        ({"uuid": str(uuid.uuid4())}, "UUID"),
+    ],
+)
+def test_each_difference_from_the_claim_is_named(
+    change: dict[str, object], what: str
+) -> None:
+    live = parse_domain(build_domain(spec(ONE)))
+
+    assert differences(spec(ONE), live) == []
+    (found,) = differences(spec(ONE), replace(live, **change))  # type: ignore[arg-type]
+    assert found.startswith(f"{what}: claimed ")
+
+
+def test_card_at_the_wrong_guest_node_is_seen() -> None:
+    live = parse_domain(build_domain(spec(ONE, TWO)))
+    moved = {**live.hostdev_cells, address(0x21): 1}
+
+    (found,) = differences(spec(ONE, TWO), replace(live, hostdev_cells=moved))
+
+    assert found.startswith("nodes of the cards: claimed")

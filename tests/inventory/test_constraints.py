@@ -1,0 +1,159 @@
+"""What the database itself refuses, whoever asks."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from inventory.choices import CardCondition
+from inventory.models import Card, CardClaim, CardEvent, Host, HostCpu, NodeClaim
+from tests.builders import make_host
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def refused(constraint: str) -> Iterator[None]:
+    with pytest.raises(IntegrityError) as caught, transaction.atomic():
+        yield
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert cause.diag.constraint_name == constraint  # type: ignore[attr-defined]
+
+
+def claim_card(card: Card) -> CardClaim:
+    return CardClaim.objects.create(
+        card=card, consumer=uuid.uuid4(), claimed_at=timezone.now()
+    )
+
+
+def claim_node(
+    host: Host, cpus: list[int], memory_mib: int, vcpus: int = 1
+) -> NodeClaim:
+    return NodeClaim.objects.create(
+        numa_node=host.nodes.get(number=0),
+        consumer=uuid.uuid4(),
+        cpus=cpus,
+        vcpus=vcpus,
+        memory_mib=memory_mib,
+        claimed_at=timezone.now(),
+    )
+
+
+def test_second_open_claim_on_a_card_is_refused() -> None:
+    card = make_host().cards.all()[0]
+    first = claim_card(card)
+
+    with refused("card_one_open_claim"):
+        claim_card(card)
+
+    first.released_at = timezone.now()
+    first.save()
+    claim_card(card)
+    assert CardClaim.objects.filter(card=card).count() == 2
+
+
+@pytest.mark.parametrize(
+    "condition", [c for c in CardCondition if c != CardCondition.READY]
+)
+def test_claim_on_a_card_that_is_not_ready_is_refused(condition: CardCondition) -> None:
+    card = make_host().cards.all()[0]
+    Card.objects.filter(pk=card.pk).update(condition=condition)
+
+    with refused("claimed_card_is_ready"):
+        claim_card(card)
+
+
+def test_cpu_in_two_open_claims_is_refused() -> None:
+    host = make_host(cores_per_node=4)
+    claim_node(host, [0, 1], 100)
+
+    with refused("cpu_one_open_claim"):
+        claim_node(host, [1, 2], 100)
+
+    claim_node(host, [2, 3], 100)
+    assert NodeClaim.objects.count() == 2
+
+
+def test_memory_beyond_the_node_is_refused() -> None:
+    host = make_host(memory_mib=1000, reserved_memory_mib=500)
+    claim_node(host, [0], 600)
+
+    with refused("node_memory_within_capacity"):
+        claim_node(host, [1], 401)
+
+    claim_node(host, [1], 400)
+
+
+@pytest.mark.parametrize("cpus", [[2], [0, 99], [0, 0]])
+def test_cpu_that_is_not_of_the_node_is_refused(cpus: list[int]) -> None:
+    host = make_host(cores_per_node=2)
+
+    with refused("claimed_cpus_usable"):
+        claim_node(host, cpus, 100)
+
+
+def test_cpu_that_is_kept_for_the_host_is_refused() -> None:
+    host = make_host()
+    HostCpu.objects.filter(numa_node__host=host, number=0).update(is_reserved=True)
+
+    with refused("claimed_cpus_usable"):
+        claim_node(host, [0], 100)
+
+
+def test_more_vcpus_than_cpus_are_refused() -> None:
+    with refused("node_claim_cpu_for_each_vcpu"):
+        claim_node(make_host(), [0], 100, vcpus=2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: CardEvent.objects.update(reason="nothing happened"),
+        lambda: CardEvent.objects.all().delete(),
+    ],
+)
+def test_ledger_cannot_be_changed(change: Callable[[], object]) -> None:
+    make_host()
+    before = list(CardEvent.objects.order_by("pk").values())
+
+    with refused("ledger_append_only"):
+        change()
+
+    assert list(CardEvent.objects.order_by("pk").values()) == before
+
+
+def test_ledger_cannot_be_changed_by_plain_sql() -> None:
+    make_host()
+
+    with refused("ledger_append_only"), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM inventory_cardevent")
+
+
+def test_claim_can_only_be_released_once() -> None:
+    claim = claim_card(make_host().cards.all()[0])
+    other = uuid.uuid4()
+
+    with refused("claim_only_ends"):
+        CardClaim.objects.update(consumer=other)
+    with refused("claim_only_ends"):
+        CardClaim.objects.all().delete()
+    CardClaim.objects.update(released_at=timezone.now())
+    with refused("claim_only_ends"):
+        CardClaim.objects.update(released_at=None)
+    claim.refresh_from_db()
+    assert claim.released_at is not None
+
+
+def test_two_cards_in_one_slot_are_refused_unless_one_is_missing() -> None:
+    host = make_host()
+    first, second = host.cards.all()[:2]
+
+    with refused("card_one_per_slot"):
+        Card.objects.filter(pk=second.pk).update(slot_path=first.slot_path)
+
+    Card.objects.filter(pk=first.pk).update(condition=CardCondition.MISSING)
+    Card.objects.filter(pk=second.pk).update(slot_path=first.slot_path)

@@ -1,0 +1,226 @@
+"""One contract for every driver: simulated, libvirt's test driver, the virtual GPU host."""
+
+import contextlib
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from instances.domain_xml import DomainSpec, GuestCell, build_domain, differences
+from inventory.exceptions import (
+    DomainNotFound,
+    HostUnreachable,
+    HypervisorError,
+    InvalidXml,
+)
+from inventory.hypervisor import supervised
+from inventory.hypervisor.port import DomainState, Hypervisor
+from inventory.hypervisor.supervised import SupervisedHypervisor
+from inventory.hypervisor.xml import parse_domain, parse_host
+from inventory.topology import PciAddress
+from tests.gpuhost.host import VirtualGpuHost
+
+POOL, FOLDER = "gpucloud-console", "/var/log/libvirt/gpucloud"
+CARD = PciAddress.parse("0000:21:00.0")
+
+
+def spec(*cards: PciAddress, domain_type: str = "qemu", **fields: Any) -> DomainSpec:
+    cell = GuestCell(0, (0,), (0,), 128, tuple((card,) for card in cards))
+    values = {
+        "uuid": str(uuid.uuid4()),
+        "name": f"contract-{uuid.uuid4().hex[:8]}",
+        "title": "a contract test",
+        "domain_type": domain_type,
+        "cells": (cell,),
+        "kernel_path": "/var/lib/libvirt/images/probe.elf",
+        **fields,
+    }
+    return DomainSpec(**values)
+
+
+@pytest.fixture(params=["simulated", "libvirt-test", "virtual-host"])
+def driver(request: pytest.FixtureRequest) -> Iterator[tuple[str, Hypervisor]]:
+    if request.param == "simulated":
+        yield request.param, request.getfixturevalue("simulated_host")
+        return
+    if request.param == "libvirt-test":
+        hypervisor = SupervisedHypervisor("test:///default")
+    else:
+        host: VirtualGpuHost = request.getfixturevalue("virtual_host")
+        hypervisor = SupervisedHypervisor(host.running().libvirt_uri)
+    yield request.param, hypervisor
+    hypervisor.close()
+
+
+@pytest.fixture
+def minimal(driver: tuple[str, Hypervisor]) -> Iterator[Callable[[], DomainSpec]]:
+    """Give a maker of specs for a domain without cards; ends what it made."""
+    kind, hypervisor = driver
+    made: list[DomainSpec] = []
+
+    def make() -> DomainSpec:
+        made.append(spec(domain_type="test" if kind == "libvirt-test" else "qemu"))
+        return made[-1]
+
+    yield make
+    for each in made:
+        with contextlib.suppress(HypervisorError):
+            hypervisor.destroy_domain(each.uuid)
+        with contextlib.suppress(HypervisorError):
+            hypervisor.undefine_domain(each.uuid)
+
+
+def test_domain_goes_through_its_life(
+    driver: tuple[str, Hypervisor], minimal: Callable[[], DomainSpec]
+) -> None:
+    kind, hypervisor = driver
+    domain = minimal()
+    with pytest.raises(DomainNotFound):
+        hypervisor.domain_state(domain.uuid)
+
+    hypervisor.define_domain(build_domain(domain))
+    assert hypervisor.domain_state(domain.uuid) is DomainState.OFF
+    hypervisor.start_domain(domain.uuid)
+    assert hypervisor.domain_state(domain.uuid) is DomainState.RUNNING
+    assert hypervisor.domains()[domain.uuid] is DomainState.RUNNING
+    assert differences(domain, parse_domain(hypervisor.domain_xml(domain.uuid))) == []
+    with pytest.raises(HypervisorError) as again:
+        hypervisor.start_domain(domain.uuid)
+    # VIR_ERR_OPERATION_INVALID; libvirt's test driver says 1.
+    assert again.value.code == (1 if kind == "libvirt-test" else 55)
+    hypervisor.destroy_domain(domain.uuid)
+    assert hypervisor.domain_state(domain.uuid) is DomainState.OFF
+    hypervisor.destroy_domain(domain.uuid)
+    hypervisor.undefine_domain(domain.uuid)
+
+    with pytest.raises(DomainNotFound):
+        hypervisor.domain_xml(domain.uuid)
+    for call in (
+        hypervisor.start_domain,
+        hypervisor.destroy_domain,
+        hypervisor.undefine_domain,
+        hypervisor.shutdown_domain,
+    ):
+        with pytest.raises((DomainNotFound, KeyError)):
+            call(domain.uuid)
+
+
+def test_defining_again_changes_nothing_that_runs(
+    driver: tuple[str, Hypervisor], minimal: Callable[[], DomainSpec]
+) -> None:
+    _, hypervisor = driver
+    domain = minimal()
+    hypervisor.define_domain(build_domain(domain))
+    hypervisor.define_domain(build_domain(domain))
+
+    assert list(hypervisor.domains()).count(domain.uuid) == 1
+
+
+def test_document_that_breaks_the_schema_is_refused(
+    driver: tuple[str, Hypervisor], minimal: Callable[[], DomainSpec]
+) -> None:
+    _, hypervisor = driver
+    domain = minimal()
+    broken = (
+        build_domain(domain)
+        .replace("<memory", "<memori")
+        .replace("</memory", "</memori")
+    )
+
+    with pytest.raises(InvalidXml):
+        hypervisor.define_domain(broken)
+
+    assert domain.uuid not in hypervisor.domains()
+
+
+def test_capabilities_can_be_read(driver: tuple[str, Hypervisor]) -> None:
+    kind, hypervisor = driver
+    if kind == "libvirt-test":
+        pytest.skip("libvirt's test driver is an i686 host")
+
+    assert (
+        len(parse_host(hypervisor.capabilities(), hypervisor.pci_devices()).nodes) == 2
+    )
+
+
+def test_volume_that_is_not_there_is_empty(driver: tuple[str, Hypervisor]) -> None:
+    kind, hypervisor = driver
+    if kind != "libvirt-test":
+        hypervisor.ensure_folder_pool(POOL, FOLDER)
+        hypervisor.ensure_folder_pool(POOL, FOLDER)
+
+    assert hypervisor.read_volume_tail(POOL, "nothing.log", 100) == b""
+    hypervisor.delete_volume(POOL, "nothing.log")
+
+
+@pytest.mark.gpuhost
+@pytest.mark.parametrize("driver", ["virtual-host"], indirect=True)
+def test_used_card_is_refused_to_a_second_domain(
+    driver: tuple[str, Hypervisor],
+) -> None:
+    _, hypervisor = driver
+    hypervisor.ensure_folder_pool(POOL, FOLDER)
+    first, second = spec(CARD), spec(CARD)
+    try:
+        for domain in (first, second):
+            hypervisor.define_domain(build_domain(domain))
+        hypervisor.start_domain(first.uuid)
+
+        with pytest.raises(HypervisorError, match=r"0000:21:00\.0 is in use") as caught:
+            hypervisor.start_domain(second.uuid)
+
+        assert caught.value.code == 55
+        assert hypervisor.domain_state(second.uuid) is DomainState.OFF
+    finally:
+        for domain in (first, second):
+            hypervisor.destroy_domain(domain.uuid)
+            hypervisor.undefine_domain(domain.uuid)
+
+
+@pytest.mark.gpuhost
+def test_frozen_host_costs_a_call_its_deadline_and_no_more(
+    virtual_host: VirtualGpuHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hypervisor = SupervisedHypervisor(virtual_host.running().libvirt_uri)
+    hypervisor.domains()
+    monkeypatch.setattr(supervised, "OPEN_TIMEOUT_S", 1.0)
+    pid = virtual_host.running().pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        hypervisor.close()
+        with pytest.raises(HostUnreachable):
+            hypervisor.domains()
+        assert hypervisor._child is None
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    monkeypatch.undo()
+    assert hypervisor.domains() == {}
+    hypervisor.close()
+
+
+def test_child_that_dies_is_replaced() -> None:
+    hypervisor = SupervisedHypervisor("test:///default")
+    hypervisor.domains()
+    child = hypervisor._child
+    assert child is not None
+    child.kill()
+    child.wait()
+
+    assert len(hypervisor.domains()) == 1
+    hypervisor.close()
+
+
+def test_address_that_nobody_answers_is_unreachable() -> None:
+    started = time.monotonic()
+    hypervisor = SupervisedHypervisor("qemu+tcp://127.0.0.1:1/system")
+
+    with pytest.raises(HostUnreachable):
+        hypervisor.domains()
+
+    assert hypervisor._child is None
+    assert time.monotonic() - started < supervised.OPEN_TIMEOUT_S
