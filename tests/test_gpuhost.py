@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 from xml.etree import ElementTree
 
-import libvirt  # noqa: TID251 - the host is tested without the control plane's driver
+import libvirt
 import pytest
 
 from tests.gpuhost import faults
@@ -145,14 +145,12 @@ def test_restore_gives_a_clean_host_at_the_same_address(
 
 
 def test_an_unusable_state_costs_one_boot(virtual_host_factory: HostFactory) -> None:
-    state = VirtualGpuHost("test-gpuhost2", "1x4", "l40s").saved_state()
-    state.discard()
-    state.folder.mkdir(parents=True)
+    host = virtual_host_factory("test-gpuhost2", board="1x4", card="l40s")
+    state = host.saved_state()
     state.ram.write_bytes(b"not a state")
-    state.disk.write_bytes(b"not a disk")
     state.seal()
 
-    host = virtual_host_factory("test-gpuhost2", board="1x4", card="l40s")
+    host.restore()
 
     assert connect(host).listAllDomains() == []
     assert state.ram.stat().st_size > 1 << 20
@@ -164,8 +162,8 @@ def test_two_hosts_at_once_are_told_apart(
     other = virtual_host_factory("test-gpuhost2", board="1x4", card="l40s")
     here, there = connect(virtual_host), connect(other)
 
-    assert here.getHostname() == "test-gpuhost1"
-    assert there.getHostname() == "test-gpuhost2"
+    assert here.getHostname() == virtual_host.name
+    assert there.getHostname() == other.name
     assert host_uuid(here) == virtual_host.running().uuid
     assert host_uuid(there) == other.running().uuid
     assert host_uuid(here) != host_uuid(there)

@@ -58,7 +58,9 @@ def _stop(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     folder = default_run_dir("any").parent
-    names = [options.name] if options.name else sorted(p.name for p in folder.glob("*"))
+    names = (
+        [options.name] if options.name else sorted(p.name for p in folder.glob("*/"))
+    )
     found = [VirtualGpuHost.named(name, options.run_dir).facts() for name in names]
     running = [facts for facts in found if facts]
     if options.json:
