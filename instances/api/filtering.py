@@ -31,7 +31,8 @@ def filtered(rows: QuerySet[Row], header: str, fields: Fields) -> QuerySet[Row]:
     if not header.strip():
         return rows
     document = _parsed(header)
-    controls = {k: document.pop(k) for k in _CONTROLS if k in document}
+    controls: dict[str, Any] = {}
+    _lift_controls(document, controls)
     condition = _Condition(fields)
     rows = rows.alias(**_expressions(fields)).filter(condition.of(document))
     rows = _ordered(rows, controls, fields)
@@ -58,6 +59,24 @@ def _parsed(header: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise _refused("Filter must be a JSON object")
     return document
+
+
+def _lift_controls(document: Any, controls: dict[str, Any], depth: int = 1) -> None:
+    """Move order and limit out of `document` and of what it joins by +and.
+
+    linode_api4 puts order_by() and limit() in the +and with its other filters.
+    """
+    if not isinstance(document, dict) or depth > MAX_DEPTH:
+        return
+    for name in _CONTROLS:
+        if name not in document:
+            continue
+        if name in controls:
+            raise _refused(f"{name} may be given once")
+        controls[name] = document.pop(name)
+    parts = document.get("+and")
+    for part in parts if isinstance(parts, list) else ():
+        _lift_controls(part, controls, depth + 1)
 
 
 def _expressions(fields: Fields) -> dict[str, Any]:
@@ -131,6 +150,9 @@ def _ordered(
     field = fields[name]
     if field.kind is Kind.TEXTS:
         raise _refused(f"Cannot order by {name}: it is a list")
+    if field.expression is not None:
+        # The same for every row, and PostgreSQL refuses to order by a constant.
+        return rows.order_by("-pk" if direction == "desc" else "pk")
     by = F(field.path)
     # The key makes the order total: pages neither repeat a row nor lose one.
     if direction == "desc":

@@ -1,0 +1,144 @@
+"""linode_api4 over HTTP, unchanged but for the URL: one short life of an instance."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from linode_api4 import ApiError, Image, Instance, LinodeClient, Region, Type
+from linode_api4.objects.filtering import and_, limit, or_, order_by
+
+from instances.jobs import runner
+from instances.models import Account, Job, Plan
+from tests.builders import make_flag, make_token
+from tests.simulated import SimulatedHypervisor
+
+# The SDK wants one for any image, and this one has no use for it.
+PASSWORD = "correct Horse"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(params=["v4", "v4beta"])
+def client(
+    request: pytest.FixtureRequest,
+    live_server: Any,
+    shop: dict[str, Plan],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[LinodeClient]:
+    # A connection that outlives its request would keep the test database from going.
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
+
+    account = Account.objects.create(name="SDK", email="sdk@example.net")
+    make_flag(accounts=(account,))
+    client = LinodeClient(
+        make_token(account), base_url=f"{live_server.url}/{request.param}", retry=False
+    )
+    yield client
+    client.session.close()
+
+
+def work(host: SimulatedHypervisor) -> None:
+    """Do what a worker would: every open job, oldest first."""
+    for job in Job.objects.order_by("pk"):
+        runner.run(job.pk, connect_to=lambda uri: host)
+
+
+def test_an_instance_lives_and_dies(
+    client: LinodeClient, simulated_host: SimulatedHypervisor
+) -> None:
+    # What can be had, and where.
+    (gpu_type,) = client.linode.types(Type.type_class == "gpu")
+    assert (gpu_type.id, gpu_type.gpus, gpu_type.price.hourly) == (
+        "g1-gpu-rtx6000-1", 1, 1.5,
+    )  # fmt: skip
+    regions = [r for r in client.regions() if "GPU Linodes" in r.capabilities]
+    assert [r.id for r in regions] == ["us-east"]
+    (image,) = client.images(Image.is_public == True)  # noqa: E712 -- the SDK's syntax
+    assert client.load(Image, image.id).label == "GPU probe"
+    assert client.load(Region, "us-east").country == "us"
+
+    # A machine.
+    poller = client.polling.event_poller_create("linode", "linode_create")
+    linode = client.linode.instance_create(
+        gpu_type,
+        regions[0],
+        image=image,
+        label="trainer",
+        tags=["prod"],
+        root_pass=PASSWORD,
+    )
+    assert (linode.status, linode.specs.gpus) == ("provisioning", 1)
+    work(simulated_host)
+    poller.set_entity_id(linode.id)
+    event = poller.wait_for_next_event_finished(timeout=30, interval=0)
+    assert (event.status, event.entity.id) == ("finished", linode.id)
+    linode.invalidate()
+    assert (linode.status, linode.type.id) == ("running", gpu_type.id)
+    assert linode.created.year >= 2026
+
+    # Its end.
+    assert linode.delete()
+    work(simulated_host)
+    with pytest.raises(ApiError) as gone:
+        client.load(Instance, linode.id)
+    assert (gone.value.status, gone.value.errors) == (404, ["Not found"])
+    actions = [e.action for e in client.account.events()]
+    assert actions == ["linode_delete", "linode_boot", "linode_create"]
+
+
+def test_filters_as_the_sdk_writes_them(client: LinodeClient) -> None:
+    for label in ("alpha", "beta", "gamma"):
+        client.linode.instance_create(
+            "g6-standard-2",
+            "us-east",
+            image="gpucloud/probe",
+            label=label,
+            tags=["prod"],
+            root_pass=PASSWORD,
+        )
+
+    def labels(*filters: Any) -> list[str]:
+        return [linode.label for linode in client.linode.instances(*filters)]
+
+    assert labels(Instance.label == "beta") == ["beta"]
+    assert labels(Instance.label != "beta", Instance.region == "us-east") == [
+        "alpha", "gamma",
+    ]  # fmt: skip
+    either = or_(Instance.label == "alpha", Instance.label.contains("mm"))
+    assert labels(either) == ["alpha", "gamma"]
+    assert labels(and_(Instance.tags == "prod", either)) == ["alpha", "gamma"]
+    assert labels(order_by(Instance.label, desc=True)) == ["gamma", "beta", "alpha"]
+    assert labels(limit(2)) == ["alpha", "beta"]
+    assert labels(Instance.label == "beta", order_by(Instance.label)) == ["beta"]
+    with pytest.raises(ApiError) as refused:
+        labels(Instance.hypervisor == "kvm")
+    assert refused.value.status == 400
+
+
+def test_errors_as_the_sdks_own_tests_expect_them(client: LinodeClient) -> None:
+    base = client.base_url.rsplit("/", 1)[1]
+    with pytest.raises(ApiError) as bad:
+        client.linode.instance_create("g6-fake-plan", "us-fakeregion")
+    assert str(bad.value) == (
+        f"POST /{base}/linode/instances: [400] "
+        "type: A valid plan type by that ID was not found; region: region is not valid"
+    )
+    with pytest.raises(ApiError) as unknown:
+        client.get("/invalid/endpoint")
+    assert str(unknown.value) == f"GET /{base}/invalid/endpoint: [404] Not found"
+
+
+def test_profile_and_lists_in_pages(client: LinodeClient) -> None:
+    profile = client.profile()
+    assert profile.email == f"{profile.username}@example.net"
+    client.page_size = 25
+    assert len(client.linode.instances()) == 0
+    assert len(client.regions()) == 2
+
+
+def test_a_wrong_token_is_told_so(client: LinodeClient) -> None:
+    client.token = "0" * 64
+    with pytest.raises(ApiError) as refused:
+        client.linode.instances()
+    assert (refused.value.status, refused.value.errors) == (401, ["Invalid Token"])
