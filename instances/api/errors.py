@@ -16,7 +16,7 @@ from instances.exceptions import (
     InvalidRequest,
     NoCapacity,
 )
-from inventory.exceptions import HypervisorError
+from inventory.exceptions import HypervisorError, NotClaimable, StaleState
 
 NOT_FOUND = "Not found"
 _PREFIXES = ("/v4/", "/v4beta/")
@@ -56,6 +56,9 @@ def _refusal(exc: Exception) -> tuple[int, list[Problem]] | None:
         return status.HTTP_400_BAD_REQUEST, exc.errors
     if isinstance(exc, NoCapacity | InstanceBusy | IdempotencyConflict):
         return status.HTTP_400_BAD_REQUEST, [(exc.field, exc.public_message)]
+    if isinstance(exc, NotClaimable | StaleState):
+        # Lost against another request; the customer may simply ask again.
+        return status.HTTP_400_BAD_REQUEST, [(None, exc.public_message)]
     if isinstance(exc, HypervisorError):
         return status.HTTP_503_SERVICE_UNAVAILABLE, [(None, exc.public_message)]
     return None

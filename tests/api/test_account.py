@@ -9,7 +9,7 @@ from instances.choices import EventAction, EventStatus
 from instances.jobs import runner
 from instances.models import Event, Job, Plan
 from inventory.exceptions import HostUnreachable
-from tests.api.conftest import ORDER, Customer, errors_of
+from tests.api.builders import ORDER, Customer, errors_of
 from tests.simulated import SimulatedHypervisor
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ from instances.choices import ImageStatus
 from instances.models import Plan
 from inventory.choices import CardCondition
 from inventory.models import Card, Region
-from tests.api.conftest import ApiClient, Customer
+from tests.api.builders import ApiClient, Customer
 from tests.builders import GPU_FLAG, make_flag, make_image, make_plan, make_region
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from instances.api import errors, urls
 from instances.models import ApiToken
-from tests.api.conftest import ApiClient, Customer, errors_of, make_customer
+from tests.api.builders import ApiClient, Customer, errors_of, make_customer
 
 PUBLIC = ["/regions", "/linode/types", "/images"]
 PRIVATE = ["/linode/instances", "/account/events", "/profile"]

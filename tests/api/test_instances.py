@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from instances.actions.launch import LaunchOrder
 from instances.choices import Desired, JobKind, Phase
 from instances.models import Event, Instance, Job, Plan
+from inventory.exceptions import NotClaimable
 from inventory.models import CardClaim, NodeClaim
-from tests.api.conftest import ORDER, ApiClient, Customer, errors_of
+from tests.api.builders import ORDER, ApiClient, Customer, errors_of
 from tests.builders import GPU_FLAG, make_image, make_plan
 
 pytestmark = pytest.mark.django_db
@@ -452,3 +454,15 @@ def test_a_plan_of_two_cards_holds_two(
 def test_creating_needs_a_token(anyone: ApiClient, shop: dict[str, Plan]) -> None:
     assert anyone.post("/linode/instances", ORDER).status_code == 401
     assert Instance.objects.count() == 0
+
+
+def test_a_claim_that_the_database_refuses_is_400(
+    customer: Customer, shop: dict[str, Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(order: LaunchOrder) -> Instance:
+        raise NotClaimable("card_one_open_claim")
+
+    monkeypatch.setattr("instances.api.views.instances.launch", lost)
+    assert refused(customer, ORDER) == [
+        (None, "The cards were taken by another request.")
+    ]

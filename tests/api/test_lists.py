@@ -9,7 +9,7 @@ import pytest
 from instances.choices import EventAction, EventStatus
 from instances.models import Event, Instance, Plan
 from inventory.models import Region
-from tests.api.conftest import Customer, errors_of
+from tests.api.builders import Customer, errors_of
 from tests.builders import make_image, make_plan, make_region
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import EVENT_FIELDS
 from instances.api.listing import listing
-from instances.api.serializers import event_json
+from instances.api.serializers.account import event_json
 from instances.models import Account, Event
 
 

@@ -8,7 +8,7 @@ from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import IMAGE_FIELDS
 from instances.api.listing import listing
 from instances.api.parsing import is_storable
-from instances.api.serializers import image_json
+from instances.api.serializers.catalogue import image_json
 from instances.selectors import images
 
 

@@ -11,7 +11,7 @@ from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import INSTANCE_FIELDS
 from instances.api.listing import listing
 from instances.api.parsing import body_object
-from instances.api.serializers import instance_json
+from instances.api.serializers.instances import instance_json
 from instances.exceptions import IdempotencyConflict
 from instances.models import Account, Instance
 from instances.selectors import instances_of

@@ -4,7 +4,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from instances.api.endpoint import Endpoint
-from instances.api.serializers import profile_json
+from instances.api.serializers.account import profile_json
 
 
 class ProfileView(Endpoint):

@@ -9,7 +9,7 @@ from instances.api.filter_fields import REGION_FIELDS
 from instances.api.gpu_regions import gpu_region_ids
 from instances.api.listing import listing
 from instances.api.parsing import is_storable
-from instances.api.serializers import region_json
+from instances.api.serializers.catalogue import region_json
 from instances.selectors import regions
 from inventory.models import Region
 

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import TYPE_FIELDS
 from instances.api.listing import listing
-from instances.api.serializers import type_json
+from instances.api.serializers.catalogue import type_json
 from instances.models import Plan
 from instances.selectors import plans_for
 

@@ -1,0 +1,82 @@
+"""Regions, types and images as plain dicts: API.md's tables, field by field."""
+
+from typing import Any
+
+from instances.api import wire
+from instances.models import Image, Plan
+from inventory.models import Region
+
+GPU_CAPABILITY = "GPU Linodes"
+
+
+def region_json(region: Region, *, has_gpus: bool) -> dict[str, Any]:
+    """has_gpus: GPU plans can be had there, as far as the caller may know."""
+    return {
+        "id": region.slug,
+        "label": region.label,
+        "country": region.country,
+        "capabilities": ["Linodes", *([GPU_CAPABILITY] if has_gpus else [])],
+        "status": "ok",
+        "site_type": "core",
+        # There are neither resolvers, monitors nor placement groups of ours yet.
+        "resolvers": {"ipv4": "", "ipv6": ""},
+        "monitors": {"alerts": [], "metrics": []},
+        "placement_group_limits": {
+            "maximum_pgs_per_customer": 0,
+            "maximum_linodes_per_pg": 0,
+            "maximum_linodes_per_flexible_pg": 0,
+        },
+    }
+
+
+def type_json(plan: Plan) -> dict[str, Any]:
+    return {
+        "id": plan.slug,
+        "label": plan.label,
+        "class": plan.plan_class,
+        "vcpus": plan.vcpus,
+        "memory": plan.memory_mib,
+        "disk": plan.disk_mib,
+        "transfer": plan.transfer_gb,
+        "network_out": plan.network_out_mbps,
+        "gpus": plan.cards,
+        "accelerated_devices": 0,
+        "price": {
+            "hourly": wire.number_of(plan.price_hourly),
+            "monthly": wire.number_of(plan.price_monthly),
+        },
+        "region_prices": [],
+        "addons": {
+            "backups": {
+                "price": {"hourly": None, "monthly": None},
+                "region_prices": [],
+            }
+        },
+        "successor": None,
+    }
+
+
+def image_json(image: Image) -> dict[str, Any]:
+    created = wire.time_of(image.created_at)
+    return {
+        "id": image.slug,
+        "label": image.label,
+        "description": image.description or None,
+        "vendor": image.vendor or None,
+        "type": "manual",
+        "status": image.status,
+        "is_public": True,
+        "is_shared": False,
+        "image_sharing": {"shared_by": None, "shared_with": None},
+        "deprecated": False,
+        "size": image.size_mib,
+        "total_size": image.size_mib,
+        "capabilities": [],
+        "regions": [],
+        "tags": [],
+        "created": created,
+        "updated": created,
+        "created_by": None,
+        "eol": None,
+        "expiry": None,
+    }
