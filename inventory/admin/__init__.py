@@ -1,0 +1,16 @@
+"""Staff pages of the inventory; the site finds them by importing this package."""
+
+from inventory.admin.cards import CardAdmin
+from inventory.admin.catalogue import GpuModelAdmin, RegionAdmin
+from inventory.admin.history import CardClaimAdmin, CardEventAdmin, NodeClaimAdmin
+from inventory.admin.hosts import HostAdmin
+
+__all__ = [
+    "CardAdmin",
+    "CardClaimAdmin",
+    "CardEventAdmin",
+    "GpuModelAdmin",
+    "HostAdmin",
+    "NodeClaimAdmin",
+    "RegionAdmin",
+]

@@ -1,0 +1,208 @@
+"""Staff pages for cards: who uses which, their state, and each one's life as a ledger."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.views import ChangeList
+
+from inventory import card_actions
+from inventory.admin.card_filters import StateFilter
+from inventory.admin.card_page import card_page
+from inventory.admin.dialogs import ReasonForm, actor_with_reason, leave_dialog
+from inventory.admin.holders import holder_link, holder_names
+from inventory.admin.read_only import ReadOnlyAdmin
+from inventory.card_states import state_of
+from inventory.choices import CARD_TRANSITIONS, CardCondition
+from inventory.exceptions import InventoryError
+from inventory.models import Card, CardClaim
+
+CONDITION_COLOURS = {
+    CardCondition.READY: "success",
+    CardCondition.DIRTY: "warning",
+    CardCondition.SANITISING: "info",
+    CardCondition.TESTING: "info",
+    CardCondition.UNVERIFIED: "warning",
+    CardCondition.QUARANTINED: "danger",
+    CardCondition.MISSING: "danger",
+}
+
+
+class CardChangeList(ChangeList):
+    result_list: Any
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Name the holders of the page's cards in one query."""
+        super().get_results(request)
+        cards = list(self.result_list)
+        names = holder_names({card.holder for card in cards if card.holder})
+        for card in cards:
+            card.holder_name = names.get(card.holder, "")
+        self.result_list = cards
+
+
+@admin.register(Card)
+class CardAdmin(ReadOnlyAdmin):
+    list_display = (
+        "__str__",
+        "region",
+        "model",
+        "node",
+        "shown_condition",
+        "state",
+        "used_by",
+    )
+    list_filter = (
+        StateFilter,
+        ("host__region", admin.RelatedFieldListFilter),
+        "gpu_model",
+        "condition",
+        ("host", AutocompleteSelectFilter),
+    )
+    list_filter_submit = True
+    list_select_related = ("host__region", "numa_node", "gpu_model")
+    search_fields = ("host__name", "slot_path", "identity")
+    search_help_text = "Host, PCI slot or identity"
+    ordering = ("host__name", "slot_path")
+    list_per_page = 50
+    change_form_template = "admin/inventory/card/page.html"
+    fields = (
+        ("host", "numa_node"),
+        ("model", "slot_path"),
+        ("shown_condition", "condition_changed_at"),
+        ("identity", "identity_is_weak"),
+        "enrolled_at",
+    )
+    readonly_fields = ("shown_condition", "model")
+    actions_detail = ("mark_ready", "quarantine")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Card]:
+        claims = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
+        cards: QuerySet[Card] = super().get_queryset(request)
+        return cards.annotate(holder=Subquery(claims.values("consumer")[:1]))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return CardChangeList
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {**(extra_context or {}), **card_page(object_id)}
+        return super().change_view(request, object_id, form_url, context)
+
+    @display(description="region", ordering="host__region__slug")
+    def region(self, card: Card) -> str:
+        return card.host.region.slug
+
+    @display(description="GPU model", ordering="gpu_model__slug")
+    def model(self, card: Card) -> str:
+        return card.gpu_model.name
+
+    @display(description="node", ordering="numa_node__number")
+    def node(self, card: Card) -> int:
+        return card.numa_node.number
+
+    @display(
+        description="condition", ordering="condition", label=dict(CONDITION_COLOURS)
+    )
+    def shown_condition(self, card: Card) -> tuple[str, str]:
+        return card.condition, card.get_condition_display()
+
+    @display(description="state")
+    def state(self, card: Any) -> str:
+        state = state_of(card.condition, is_used=card.holder is not None)
+        return str(state.label) if state else "gone"
+
+    @display(description="used by")
+    def used_by(self, card: Any) -> str:
+        return holder_link(card.holder, card.holder_name)
+
+    def has_mark_ready_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return self._may(request, object_id, set(card_actions.VOUCHED_FOR))
+
+    def has_quarantine_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        to = CardCondition.QUARANTINED
+        return self._may(
+            request,
+            object_id,
+            {c for c in CARD_TRANSITIONS if to in CARD_TRANSITIONS[c]},
+        )
+
+    def _may(
+        self, request: HttpRequest, object_id: str | None, allowed: set[CardCondition]
+    ) -> bool:
+        return request.user.has_perm("inventory.change_card") and (
+            request.method == "POST"
+            or Card.objects.filter(pk=object_id or 0, condition__in=allowed).exists()
+        )
+
+    @action(
+        description="Mark ready",
+        icon="check_circle",
+        permissions=["mark_ready"],
+        attrs={"aria-label": "Mark this card ready"},
+        dialog={
+            "title": "Mark this card ready",
+            "description": (
+                "It can be sold from now on. You vouch that it is what it says it is, "
+                "works, and holds nothing of its last user."
+            ),
+            "form_class": ReasonForm,
+            "form_submit_text": "Mark ready",
+        },
+    )
+    def mark_ready(
+        self, request: HttpRequest, form: ReasonForm, object_id: str
+    ) -> HttpResponse:
+        return _act(request, form, object_id, card_actions.mark_ready)
+
+    @action(
+        description="Quarantine",
+        icon="block",
+        variant=ActionVariant.DANGER,
+        permissions=["quarantine"],
+        attrs={"aria-label": "Quarantine this card"},
+        dialog={
+            "title": "Quarantine this card",
+            "description": (
+                "It is not sold again until it was sanitised and tested. Who uses it now "
+                "keeps it."
+            ),
+            "form_class": ReasonForm,
+            "form_submit_text": "Quarantine",
+            "submit_variant": "danger",
+        },
+    )
+    def quarantine(
+        self, request: HttpRequest, form: ReasonForm, object_id: str
+    ) -> HttpResponse:
+        return _act(request, form, object_id, card_actions.quarantine)
+
+
+def _act(
+    request: HttpRequest,
+    form: ReasonForm,
+    object_id: str,
+    verb: Callable[..., Card],
+) -> HttpResponse:
+    url = reverse("admin:inventory_card_change", args=[object_id])
+    try:
+        card = verb(int(object_id), actor_with_reason(request, form))
+    except InventoryError as error:
+        return leave_dialog(request, url, refused=str(error))
+    condition = card.get_condition_display()
+    return leave_dialog(request, url, done=f"{card} is {condition} now.")

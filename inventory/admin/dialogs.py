@@ -1,0 +1,51 @@
+"""What all action dialogs share: who did it and why, and where the page goes next."""
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from inventory.ledger import Actor
+
+
+class ReasonForm(BaseDialogForm):
+    """Asks why, and insists."""
+
+    reason = forms.CharField(
+        max_length=400,
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+        help_text="Kept for ever, and shown to whoever looks at this next.",
+    )
+
+
+class NoteForm(BaseDialogForm):
+    """Asks why; an answer is welcome."""
+
+    reason = forms.CharField(
+        max_length=400,
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+    )
+
+
+def staff_actor(request: HttpRequest) -> str:
+    """Return the person as ledger and jobs name them: user:NAME."""
+    return f"user:{request.user.get_username()}"
+
+
+def actor_with_reason(request: HttpRequest, form: forms.Form) -> Actor:
+    return Actor(staff_actor(request), form.cleaned_data["reason"])
+
+
+def leave_dialog(
+    request: HttpRequest, url: str, *, done: str = "", refused: str = ""
+) -> HttpResponse:
+    """Close the dialog by going to `url`, with a message there."""
+    if refused:
+        messages.error(request, refused)
+    elif done:
+        messages.success(request, done)
+    if request.headers.get("HX-Request"):
+        return HttpResponse(headers={"HX-Redirect": url})
+    return HttpResponse(status=302, headers={"Location": url})

@@ -1,0 +1,109 @@
+"""The page on which staff enrol a host: a form, its refusals, and what was found."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from inventory.admin.dialogs import staff_actor
+from inventory.enrolment import EnrolmentOrder, EnrolmentReport, enrol
+from inventory.exceptions import EnrolmentRefused, HostUnreachable, HypervisorError
+from inventory.models import Region
+
+# A dataclass with slots keeps no defaults on the class.
+_DEFAULTS = EnrolmentOrder(uri="", region="")
+
+
+class EnrolForm(forms.Form):
+    uri = forms.CharField(
+        label="libvirt URI",
+        max_length=255,
+        widget=UnfoldAdminTextInputWidget(
+            attrs={"placeholder": "qemu+tls://gpu1.example.net/system"}
+        ),
+        help_text="How this control plane reaches the host's libvirt.",
+    )
+    region = forms.ModelChoiceField(
+        Region.objects.all(),
+        to_field_name="slug",
+        empty_label=None,
+        widget=UnfoldAdminSelectWidget(),
+    )
+    name = forms.SlugField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Empty: gpu- and the first digits of its UUID.",
+    )
+    reserved_cores = forms.IntegerField(
+        label="Cores kept for the host, per NUMA node",
+        min_value=0,
+        initial=_DEFAULTS.reserved_cores,
+        widget=UnfoldAdminIntegerFieldWidget(),
+    )
+    reserved_memory_mib = forms.IntegerField(
+        label="Memory kept for the host, MiB per NUMA node",
+        min_value=0,
+        initial=_DEFAULTS.reserved_memory_mib,
+        widget=UnfoldAdminIntegerFieldWidget(),
+    )
+
+    def order(self) -> EnrolmentOrder:
+        data = self.cleaned_data
+        return EnrolmentOrder(
+            uri=data["uri"],
+            region=data["region"].slug,
+            name=data["name"],
+            reserved_cores=data["reserved_cores"],
+            reserved_memory_mib=data["reserved_memory_mib"],
+        )
+
+
+def enrol_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    """Show the form; on POST ask the host, which may take as long as its deadlines."""
+    form = EnrolForm(request.POST or None)
+    problems: list[str] = []
+    if request.method == "POST" and form.is_valid():
+        order = form.order()
+        try:
+            report = enrol(order, staff_actor(request))
+        except EnrolmentRefused as error:
+            problems = error.problems
+        except HostUnreachable as error:
+            problems = [
+                f"{order.uri} does not answer: {error}",
+                "Is libvirtd running there, and the address and port right?",
+            ]
+        except HypervisorError as error:
+            problems = [str(error)]
+        else:
+            return _welcome(request, report)
+    context: dict[str, Any] = {
+        **site.each_context(request),
+        "title": "Enrol a host",
+        "form": form,
+        "problems": problems,
+    }
+    return TemplateResponse(request, "admin/inventory/host/enrol.html", context)
+
+
+def _welcome(request: HttpRequest, report: EnrolmentReport) -> HttpResponse:
+    host, new = report.host, len(report.new_cards)
+    verb = "is enrolled" if report.is_new else "was enrolled already"
+    nodes = host.nodes.count()
+    messages.success(
+        request,
+        f"{host} {verb}: {new} new card{'' if new == 1 else 's'}, "
+        f"{host.cards.count()} in all on {nodes} NUMA node{'' if nodes == 1 else 's'}.",
+    )
+    for reason in report.not_for_sale:
+        messages.warning(request, f"Not for sale: {reason}")
+    return redirect("admin:inventory_host_change", host.pk)

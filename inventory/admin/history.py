@@ -1,0 +1,78 @@
+"""Staff pages for what is history as soon as it is written: claims and the ledger."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.decorators import display
+
+from inventory.admin.holders import holder_link
+from inventory.admin.read_only import ReadOnlyAdmin
+from inventory.models import CardClaim, CardEvent, NodeClaim
+
+
+class OpenFilter(admin.SimpleListFilter):
+    title = "held"
+    parameter_name = "held"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("now", "now"), ("ended", "in the past")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(released_at__isnull=self.value() == "now")
+
+
+class _HeldAdmin(ReadOnlyAdmin):
+    @display(description="holder")
+    def holder(self, row: Any) -> str:
+        return holder_link(row.consumer)
+
+
+@admin.register(CardClaim)
+class CardClaimAdmin(_HeldAdmin):
+    list_display = ("card", "holder", "claimed_at", "released_at")
+    list_filter = (OpenFilter, ("card__host__region", admin.RelatedFieldListFilter))
+    list_select_related = ("card__host",)
+    search_fields = ("card__host__name", "card__slot_path", "consumer")
+    search_help_text = "Host, PCI slot or the holder's UUID"
+
+
+@admin.register(NodeClaim)
+class NodeClaimAdmin(_HeldAdmin):
+    list_display = (
+        "numa_node",
+        "holder",
+        "vcpus",
+        "cpus",
+        "memory_mib",
+        "claimed_at",
+        "released_at",
+    )
+    list_filter = (
+        OpenFilter,
+        ("numa_node__host__region", admin.RelatedFieldListFilter),
+    )
+    list_select_related = ("numa_node__host",)
+    search_fields = ("numa_node__host__name", "consumer")
+    search_help_text = "Host or the holder's UUID"
+
+
+@admin.register(CardEvent)
+class CardEventAdmin(_HeldAdmin):
+    list_display = (
+        "at",
+        "card",
+        "kind",
+        "from_condition",
+        "to_condition",
+        "actor",
+        "reason",
+        "holder",
+    )
+    list_filter = ("kind", "to_condition")
+    list_select_related = ("card__host",)
+    search_fields = ("card__host__name", "card__slot_path", "actor", "reason")
+    search_help_text = "Host, PCI slot, actor or reason"

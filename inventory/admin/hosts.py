@@ -1,0 +1,195 @@
+"""Staff pages for hosts: what they are made of, and what people decide about them."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+
+from inventory.admin.dialogs import NoteForm, leave_dialog
+from inventory.admin.enrol_page import enrol_page
+from inventory.admin.host_page import host_page
+from inventory.admin.read_only import ReadOnlyAdmin
+from inventory.choices import GONE_CONDITIONS, HostConnection, HostPolicy
+from inventory.exceptions import InventoryError
+from inventory.host_policy import set_policy
+from inventory.models import Host
+
+CONNECTION_COLOURS = {
+    HostConnection.OK: "success",
+    HostConnection.STALE: "warning",
+    HostConnection.UNKNOWN: "danger",
+}
+POLICY_COLOURS = {
+    HostPolicy.IN_SERVICE: "success",
+    HostPolicy.NO_PROVISION: "warning",
+    HostPolicy.DRAINING: "warning",
+}
+_DIALOG = {"form_class": NoteForm}
+
+
+@admin.register(Host)
+class HostAdmin(ReadOnlyAdmin):
+    list_display = (
+        "name",
+        "region",
+        "shown_policy",
+        "shown_connection",
+        "last_seen_at",
+        "cards_total",
+        "cards_used",
+    )
+    list_filter = (
+        ("region", admin.RelatedFieldListFilter),
+        "policy",
+        "connection",
+    )
+    list_select_related = ("region",)
+    search_fields = ("name", "libvirt_uri", "host_uuid")
+    search_help_text = "Name, URI or UUID"
+    list_per_page = 50
+    change_form_template = "admin/inventory/host/page.html"
+    list_before_template = "admin/inventory/host/no_hosts.html"
+    fields = (
+        ("name", "region"),
+        ("shown_policy", "shown_connection"),
+        ("last_seen_at", "enrolled_at"),
+        ("libvirt_uri", "domain_type"),
+        "host_uuid",
+    )
+    readonly_fields = ("shown_policy", "shown_connection")
+    actions_list = ("enrol",)
+    actions_detail = ("put_in_service", "stop_provisioning", "drain")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Host]:
+        hosts: QuerySet[Host] = super().get_queryset(request)
+        owned = ~Q(cards__condition__in=GONE_CONDITIONS)
+        return hosts.annotate(
+            total=Count("cards", filter=owned, distinct=True),
+            used=Count(
+                "cards",
+                filter=owned
+                & Q(cards__claims__isnull=False, cards__claims__released_at=None),
+                distinct=True,
+            ),
+        )
+
+    def add_view(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
+        return redirect("admin:inventory_host_enrol")
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {**(extra_context or {}), **host_page(object_id)}
+        return super().change_view(request, object_id, form_url, context)
+
+    @display(description="policy", ordering="policy", label=dict(POLICY_COLOURS))
+    def shown_policy(self, host: Host) -> tuple[str, str]:
+        return host.policy, host.get_policy_display()
+
+    @display(
+        description="connection", ordering="connection", label=dict(CONNECTION_COLOURS)
+    )
+    def shown_connection(self, host: Host) -> tuple[str, str]:
+        return host.connection, host.get_connection_display()
+
+    @display(description="cards", ordering="total")
+    def cards_total(self, host: Any) -> int:
+        return int(host.total)
+
+    @display(description="used", ordering="used")
+    def cards_used(self, host: Any) -> int:
+        return int(host.used)
+
+    def has_enrol_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("inventory.add_host")
+
+    def has_policy_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return request.user.has_perm("inventory.change_host")
+
+    @action(
+        description="Enrol a host",
+        icon="add",
+        variant=ActionVariant.PRIMARY,
+        url_path="enrol",
+        permissions=["enrol"],
+        attrs={"aria-label": "Enrol a host"},
+    )
+    def enrol(self, request: HttpRequest) -> HttpResponse:
+        return enrol_page(self.admin_site, request)
+
+    @action(
+        description="In service",
+        icon="play_circle",
+        permissions=["policy"],
+        attrs={"aria-label": "Put this host in service"},
+        dialog={
+            **_DIALOG,
+            "title": "Put this host in service",
+            "description": "New instances may go there while it answers.",
+            "form_submit_text": "Put in service",
+        },
+    )
+    def put_in_service(
+        self, request: HttpRequest, form: NoteForm, object_id: str
+    ) -> HttpResponse:
+        return self._set_policy(request, form, object_id, HostPolicy.IN_SERVICE)
+
+    @action(
+        description="No new instances",
+        icon="pause_circle",
+        permissions=["policy"],
+        attrs={"aria-label": "Send no new instances to this host"},
+        dialog={
+            **_DIALOG,
+            "title": "Send no new instances to this host",
+            "description": "What runs there goes on. Its free cards are not sold.",
+            "form_submit_text": "Stop new instances",
+        },
+    )
+    def stop_provisioning(
+        self, request: HttpRequest, form: NoteForm, object_id: str
+    ) -> HttpResponse:
+        return self._set_policy(request, form, object_id, HostPolicy.NO_PROVISION)
+
+    @action(
+        description="Drain",
+        icon="output",
+        permissions=["policy"],
+        attrs={"aria-label": "Drain this host"},
+        dialog={
+            **_DIALOG,
+            "title": "Drain this host",
+            "description": (
+                "No new instances go there; those that run are to leave. They are not "
+                "stopped: their owners must be told."
+            ),
+            "form_submit_text": "Drain",
+        },
+    )
+    def drain(
+        self, request: HttpRequest, form: NoteForm, object_id: str
+    ) -> HttpResponse:
+        return self._set_policy(request, form, object_id, HostPolicy.DRAINING)
+
+    def _set_policy(
+        self, request: HttpRequest, form: NoteForm, object_id: str, policy: HostPolicy
+    ) -> HttpResponse:
+        url = reverse("admin:inventory_host_change", args=[object_id])
+        try:
+            host = set_policy(int(object_id), policy)
+        except InventoryError as error:
+            return leave_dialog(request, url, refused=str(error))
+        told = f"Policy: {policy.label}. {form.cleaned_data['reason']}".strip()
+        self.log_change(request, host, told)
+        return leave_dialog(request, url, done=f"{host}: {policy.label}.")
