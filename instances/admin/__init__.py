@@ -1,0 +1,20 @@
+"""Staff pages of the instances; importing this package registers them with the site."""
+
+from instances.admin import inventory_words
+from instances.admin.accounts import AccountAdmin, ApiTokenAdmin, SSHKeyAdmin
+from instances.admin.catalogue import ImageAdmin, PlanAdmin
+from instances.admin.instances import InstanceAdmin
+from instances.admin.work import EventAdmin, JobAdmin
+
+inventory_words.teach()
+
+__all__ = [
+    "AccountAdmin",
+    "ApiTokenAdmin",
+    "EventAdmin",
+    "ImageAdmin",
+    "InstanceAdmin",
+    "JobAdmin",
+    "PlanAdmin",
+    "SSHKeyAdmin",
+]

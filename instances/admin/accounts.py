@@ -1,0 +1,117 @@
+"""Staff pages for customers: accounts, their API tokens (never a secret) and SSH keys."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import action, display
+
+from instances.admin.issue_token import IssueTokenForm, issue_and_show
+from instances.models import Account, ApiToken, SSHKey
+from inventory.admin.read_only import ReadOnlyAdmin
+
+
+class ApiTokenInline(TabularInline):
+    model = ApiToken
+    extra = 0
+    fields = ("label", "prefix", "user", "scopes", "last_used_at", "revoked_at")
+    hide_title = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        tokens: QuerySet[ApiToken] = super().get_queryset(request)
+        return tokens.select_related("user")
+
+    def has_add_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        return False
+
+    def has_change_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        return False
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        return False
+
+
+@admin.register(Account)
+class AccountAdmin(ModelAdmin):
+    list_display = ("name", "email", "tags", "member_count", "created_at")
+    search_fields = ("name", "email", "tags")
+    search_help_text = "Name, address or tag"
+    fields = ("name", "email", "tags", "members")
+    autocomplete_fields = ("members",)
+    inlines = (ApiTokenInline,)
+    actions = None
+    actions_detail = ("issue_token",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
+        accounts: QuerySet[Account] = super().get_queryset(request)
+        return accounts.annotate(member_total=Count("members"))
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        # Instances and events keep their account for ever.
+        return False
+
+    @display(description="members", ordering="member_total")
+    def member_count(self, account: Any) -> int:
+        return int(account.member_total)
+
+    def has_issue_token_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return request.user.has_perm("instances.add_apitoken")
+
+    @action(
+        description="Issue token",
+        icon="key",
+        permissions=["issue_token"],
+        attrs={"aria-label": "Issue an API token"},
+        dialog={
+            "title": "Issue an API token",
+            "description": "Its secret is shown once, on the next page.",
+            "form_class": IssueTokenForm,
+            "form_submit_text": "Issue",
+        },
+    )
+    def issue_token(
+        self, request: HttpRequest, form: IssueTokenForm, object_id: str
+    ) -> HttpResponse:
+        return issue_and_show(request, form, self.get_object(request, object_id))
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnlyAdmin):
+    list_display = (
+        "label",
+        "prefix",
+        "account",
+        "user",
+        "scopes",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    )
+    list_select_related = ("account", "user")
+    search_fields = ("label", "prefix", "account__name", "user__username")
+    fields = (
+        ("label", "prefix"),
+        ("account", "user"),
+        "scopes",
+        ("created_at", "last_used_at"),
+        ("expires_at", "revoked_at"),
+    )
+
+
+@admin.register(SSHKey)
+class SSHKeyAdmin(ReadOnlyAdmin):
+    list_display = ("label", "user", "created_at")
+    list_select_related = ("user",)
+    search_fields = ("label", "user__username")

@@ -1,0 +1,160 @@
+"""Staff pages for instances: who runs what where, its progress, and how to delete it."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+
+from instances.actions.delete import delete
+from instances.admin import live
+from instances.choices import ENDED_PHASES, Desired, Phase
+from instances.exceptions import InstancesError
+from instances.models import Instance
+from inventory.admin.dialogs import leave_dialog, staff_actor
+from inventory.admin.read_only import ReadOnlyAdmin
+
+PHASE_COLOURS = {
+    Phase.PROVISIONING: "info",
+    Phase.BOOTING: "info",
+    Phase.RUNNING: "success",
+    Phase.DELETING: "warning",
+    Phase.FAILED: "danger",
+}
+
+
+class EndedFilter(admin.SimpleListFilter):
+    title = "life"
+    parameter_name = "life"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("now", "there now"), ("ended", "ended")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Instance]
+    ) -> QuerySet[Instance]:
+        if self.value() == "now":
+            return queryset.exclude(phase__in=ENDED_PHASES)
+        if self.value() == "ended":
+            return queryset.filter(phase__in=ENDED_PHASES)
+        return queryset
+
+
+@admin.register(Instance)
+class InstanceAdmin(ReadOnlyAdmin):
+    list_display = (
+        "label",
+        "shown_phase",
+        "account",
+        "plan",
+        "region_slug",
+        "image",
+        "created_by",
+        "created_at",
+    )
+    list_filter = (
+        EndedFilter,
+        "phase",
+        "plan",
+        ("region", admin.RelatedFieldListFilter),
+        ("account", AutocompleteSelectFilter),
+    )
+    list_filter_submit = True
+    list_select_related = ("account", "plan", "region", "image")
+    list_per_page = 50
+    search_fields = ("label", "uuid", "account__name", "created_by")
+    search_help_text = "Label, UUID, account or who launched it"
+    list_before_template = "admin/instances/instance/no_instances.html"
+    change_form_template = "admin/instances/instance/page.html"
+    fields = ("label",)
+    actions_list = ("launch_instance",)
+    actions_detail = ("delete_instance",)
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path(f"<int:object_id>/{name}/", view, name=f"instances_instance_{name}")
+            for name, view in (("progress", live.progress), ("console", live.console))
+        ]
+        return [*own, *super().get_urls()]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Instance]:
+        instances: QuerySet[Instance] = super().get_queryset(request)
+        return instances.select_related("account", "plan", "region", "image")
+
+    def add_view(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
+        return redirect("admin:launch")
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        instance = kwargs.get("obj")
+        if instance is not None:
+            context.update(live.live(instance))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @display(description="phase", ordering="phase", label=dict(PHASE_COLOURS))
+    def shown_phase(self, instance: Instance) -> tuple[str, str]:
+        return instance.phase, instance.get_phase_display()
+
+    @display(description="region", ordering="region__slug")
+    def region_slug(self, instance: Instance) -> str:
+        return instance.region.slug
+
+    def has_launch_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("instances.add_instance")
+
+    def has_delete_instance_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return request.user.has_perm("instances.delete_instance") and (
+            request.method == "POST"
+            or Instance.objects.filter(pk=object_id or 0, desired=Desired.RUNNING)
+            .exclude(phase__in=ENDED_PHASES)
+            .exists()
+        )
+
+    @action(
+        description="Launch an instance",
+        icon="rocket_launch",
+        variant=ActionVariant.PRIMARY,
+        permissions=["launch"],
+        attrs={"aria-label": "Launch an instance"},
+    )
+    def launch_instance(self, request: HttpRequest) -> HttpResponse:
+        return redirect("admin:launch")
+
+    @action(
+        description="Delete this instance",
+        icon="delete",
+        variant=ActionVariant.DANGER,
+        permissions=["delete_instance"],
+        attrs={"aria-label": "Delete this instance", "role": "button"},
+        dialog={
+            "title": "Delete this instance?",
+            "description": (
+                "The guest is stopped at once and all that it holds is lost. Its cards "
+                "are released when the host proves that it is gone."
+            ),
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Delete",
+            "submit_variant": "danger",
+        },
+    )
+    def delete_instance(
+        self, request: HttpRequest, form: BaseDialogForm, object_id: str
+    ) -> HttpResponse:
+        url = reverse("admin:instances_instance_change", args=[object_id])
+        instance = self.get_object(request, object_id)
+        if instance is None:
+            return leave_dialog(request, reverse("admin:instances_instance_changelist"))
+        try:
+            delete(instance, staff_actor(request), request.user.get_username())
+        except InstancesError as error:
+            return leave_dialog(request, url, refused=f"{instance}: {error}")
+        return leave_dialog(request, url, done=f"{instance} is being deleted.")

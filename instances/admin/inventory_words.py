@@ -1,0 +1,27 @@
+"""Teach the inventory's pages what it cannot know: who holds claims, what is sellable."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from instances.capacity import sellable_card_ids
+from instances.models import Instance, Plan
+from inventory.admin.card_filters import add_state
+from inventory.admin.holders import name_holders_with
+
+
+def teach() -> None:
+    name_holders_with(_instance_names)
+    add_state("sellable", "sellable now", _sellable)
+
+
+def _instance_names(consumers: Collection[UUID]) -> dict[UUID, str]:
+    rows = Instance.objects.filter(uuid__in=consumers).values_list(
+        "uuid", "label", "account__name"
+    )
+    return {uuid: f"{label} ({account})" for uuid, label, account in rows}
+
+
+def _sellable() -> set[int]:
+    return sellable_card_ids(
+        Plan.objects.filter(is_sold=True).select_related("gpu_model")
+    )

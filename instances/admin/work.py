@@ -1,0 +1,130 @@
+"""Staff pages for jobs with their steps, and for what customers were told."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from unfold.admin import TabularInline
+from unfold.decorators import display
+
+from instances.choices import ENDED_JOB_STATES, JobState, StepState
+from instances.models import Event, Job, JobStep
+from inventory.admin.read_only import ReadOnlyAdmin
+
+JOB_COLOURS = {
+    JobState.RUNNING: "info",
+    JobState.UNWINDING: "warning",
+    JobState.SUCCEEDED: "success",
+    JobState.FAILED: "danger",
+}
+STEP_COLOURS = {
+    StepState.RUNNING: "info",
+    StepState.DONE: "success",
+    StepState.FAILED: "danger",
+    StepState.UNDONE: "warning",
+}
+
+
+class OpenJobFilter(admin.SimpleListFilter):
+    title = "at work"
+    parameter_name = "open"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "open"), ("0", "ended")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "1":
+            return queryset.exclude(state__in=ENDED_JOB_STATES)
+        if self.value() == "0":
+            return queryset.filter(state__in=ENDED_JOB_STATES)
+        return queryset
+
+
+class JobStepInline(TabularInline):
+    model = JobStep
+    extra = 0
+    fields = ("position", "label", "shown_state", "started_at", "finished_at", "detail")
+    readonly_fields = ("shown_state",)
+    hide_title = True
+
+    @display(description="state", label=dict(STEP_COLOURS))
+    def shown_state(self, step: JobStep) -> tuple[str, str]:
+        return step.state, step.get_state_display()
+
+    def has_add_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        return False
+
+    def has_change_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        return False
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        return False
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    list_display = (
+        "__str__",
+        "shown_state",
+        "instance_link",
+        "account",
+        "actor",
+        "attempts",
+        "created_at",
+        "finished_at",
+        "public_message",
+    )
+    list_filter = (OpenJobFilter, "state", "kind")
+    list_select_related = ("instance__account",)
+    search_fields = ("instance__label", "instance__account__name", "actor")
+    search_help_text = "Instance, account or actor"
+    inlines = (JobStepInline,)
+    fields = (
+        ("kind", "shown_state"),
+        ("instance_link", "actor"),
+        ("created_at", "started_at", "finished_at"),
+        ("attempts", "not_before", "deadline_at", "lease_expires_at"),
+        "public_message",
+        "internal_detail",
+    )
+    readonly_fields = ("shown_state", "instance_link")
+
+    @display(description="state", ordering="state", label=dict(JOB_COLOURS))
+    def shown_state(self, job: Job) -> tuple[str, str]:
+        return job.state, job.get_state_display()
+
+    @display(description="instance", ordering="instance__label")
+    def instance_link(self, job: Job) -> str:
+        url = reverse("admin:instances_instance_change", args=[job.instance_id])
+        return format_html('<a class="gc-link" href="{}">{}</a>', url, job.instance)
+
+    @display(description="account", ordering="instance__account__name")
+    def account(self, job: Job) -> str:
+        return job.instance.account.name
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = (
+        "created_at",
+        "account",
+        "action",
+        "entity_label",
+        "status",
+        "percent_complete",
+        "username",
+        "message",
+    )
+    list_filter = ("action", "status")
+    list_select_related = ("account",)
+    search_fields = ("account__name", "entity_label", "username")
+    search_help_text = "Account, instance or user"
