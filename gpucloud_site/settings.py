@@ -37,8 +37,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
     "gpucloud_site",
-    "unfold",
-    "django.contrib.admin",
+    # Our own admin site takes the default's place: unfold's usual configuration would.
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "gpucloud_site.admin_app.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -111,6 +113,7 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 
 SESSION_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_AGE = 12 * 3600
@@ -185,4 +188,28 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
+}
+
+UNFOLD = {
+    "SITE_TITLE": "gpucloud",
+    "SITE_HEADER": "gpucloud",
+    "SITE_SUBHEADER": "GPU control plane",
+    "SITE_SYMBOL": "memory",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": "gpucloud_site.static_files.icon",
+        }
+    ],
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": False,
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": "gpucloud_site.navigation.sidebar",
+    },
+    "STYLES": ["gpucloud_site.static_files.stylesheet"],
+    "SCRIPTS": ["gpucloud_site.static_files.script"],
 }

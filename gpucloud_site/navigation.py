@@ -1,0 +1,77 @@
+"""The staff site's side bar: what a person may see, in the order of the work."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+# (title, icon, URL name, permission) by group; all but the first are list pages.
+_GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
+    "Customers": (
+        ("Instances", "dns", "instances_instance", "instances.view_instance"),
+        ("Accounts", "groups", "instances_account", "instances.view_account"),
+        ("API tokens", "key", "instances_apitoken", "instances.view_apitoken"),
+        ("SSH keys", "vpn_key", "instances_sshkey", "instances.view_sshkey"),
+    ),
+    "Fleet": (
+        ("Hosts", "storage", "inventory_host", "inventory.view_host"),
+        ("Cards", "memory", "inventory_card", "inventory.view_card"),
+        ("Card ledger", "history", "inventory_cardevent", "inventory.view_cardevent"),
+        ("Card claims", "lock", "inventory_cardclaim", "inventory.view_cardclaim"),
+        ("Node claims", "lock", "inventory_nodeclaim", "inventory.view_nodeclaim"),
+    ),
+    "Work": (
+        ("Jobs", "pending_actions", "instances_job", "instances.view_job"),
+        ("Customer events", "campaign", "instances_event", "instances.view_event"),
+    ),
+    "Catalogue": (
+        ("Plans", "sell", "instances_plan", "instances.view_plan"),
+        ("Images", "album", "instances_image", "instances.view_image"),
+        ("Feature flags", "flag", "flags_flag", "flags.view_flag"),
+        ("Regions", "public", "inventory_region", "inventory.view_region"),
+        ("GPU models", "category", "inventory_gpumodel", "inventory.view_gpumodel"),
+    ),
+    "Staff": (
+        ("Users", "person", "auth_user", "auth.view_user"),
+        ("Groups", "shield_person", "auth_group", "auth.view_group"),
+    ),
+}
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return unfold's side bar; its SIDEBAR "navigation" setting names this function."""
+    first = [
+        _item("Overview", "home", "admin:index", None),
+        _item(
+            "Launch",
+            "rocket_launch",
+            "admin:launch",
+            "instances.add_instance",
+        ),
+    ]
+    groups: list[dict[str, Any]] = [{"title": None, "separator": False, "items": first}]
+    for title, entries in _GROUPS.items():
+        items = [
+            _item(name, icon, f"admin:{model}_changelist", permission)
+            for name, icon, model, permission in entries
+            if request.user.has_perm(permission)
+        ]
+        if items:
+            groups.append({"title": title, "separator": True, "items": items})
+    return groups
+
+
+def _item(
+    title: str, icon: str, url_name: str, permission: str | None
+) -> dict[str, Any]:
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse(url_name),
+        "permission": _has(permission) if permission else None,
+    }
+
+
+def _has(permission: str) -> Callable[[HttpRequest], bool]:
+    return lambda request: request.user.has_perm(permission)

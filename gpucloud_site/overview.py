@@ -1,0 +1,142 @@
+"""The first page: what there is, what can be sold, what is at work, what needs a person."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from instances.capacity import RegionCards, cards_by_region, sellable_by_plan
+from instances.choices import ENDED_JOB_STATES, StepState
+from instances.models import Job, Plan
+from inventory.choices import HostConnection, HostPolicy
+from inventory.models import Host, Region
+
+ROWS_SHOWN = 10
+# (field of RegionCards, heading, "state" of the card list, what it means).
+_COLUMNS = (
+    ("total", "Total", "fleet", "Cards of all hosts, but for the retired."),
+    ("used", "Used", "used", "Held by an instance."),
+    ("free", "Free", "free", "Ready, and held by nobody."),
+    ("sellable", "Sellable", "sellable", "One-card launches that fit now."),
+    ("cleaning", "Cleaning", "cleaning", "Unverified, dirty or in work."),
+    ("broken", "Broken", "broken", "Quarantined or missing."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One count, and the address of the rows behind it."""
+
+    name: str
+    title: str
+    meaning: str
+    value: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegionRow:
+    region: Region
+    numbers: list[Number]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """fits: one number per region, in the regions' order."""
+
+    plan: Plan
+    fits: list[Number]
+
+
+def overview_for(request: HttpRequest) -> dict[str, Any]:
+    """Return what this person may see; seven queries a region and ten besides."""
+    context: dict[str, Any] = {"as_of": timezone.now()}
+    if request.user.has_perm("inventory.view_card"):
+        context.update(_fleet())
+    if request.user.has_perm("instances.view_job"):
+        context.update(_jobs())
+    if request.user.has_perm("inventory.view_host"):
+        context.update(_hosts())
+    return context
+
+
+def _fleet() -> dict[str, Any]:
+    plans = list(Plan.objects.filter(is_sold=True).select_related("gpu_model"))
+    counted = cards_by_region(plans)
+    fits = {row.region.pk: sellable_by_plan(row.region, plans) for row in counted}
+    return {
+        "has_fleet": True,
+        "sums": _numbers(counted, None),
+        "region_rows": [
+            RegionRow(row.region, _numbers([row], row.region)) for row in counted
+        ],
+        "plan_rows": [
+            PlanRow(
+                plan,
+                [
+                    _plan_number(plan, row.region, fits[row.region.pk][plan.slug])
+                    for row in counted
+                ],
+            )
+            for plan in plans
+        ],
+    }
+
+
+def _numbers(rows: list[RegionCards], region: Region | None) -> list[Number]:
+    numbers = []
+    for name, title, state, meaning in _COLUMNS:
+        query = {"state": state}
+        if region is not None:
+            query["host__region__id__exact"] = str(region.pk)
+        numbers.append(
+            Number(
+                name,
+                title,
+                meaning,
+                sum(getattr(row, name) for row in rows),
+                f"{reverse('admin:inventory_card_changelist')}?{urlencode(query)}",
+            )
+        )
+    return numbers
+
+
+def _plan_number(plan: Plan, region: Region, fits: int) -> Number:
+    query = urlencode({"plan": plan.slug, "region": region.slug})
+    return Number(
+        plan.slug,
+        region.slug,
+        f"Launch {plan} in {region.label}",
+        fits,
+        f"{reverse('admin:launch')}?{query}",
+    )
+
+
+def _jobs() -> dict[str, Any]:
+    open_jobs = Job.objects.exclude(state__in=ENDED_JOB_STATES)
+    jobs = list(
+        open_jobs.select_related("instance__account")
+        .prefetch_related("steps")
+        .order_by("pk")[:ROWS_SHOWN]
+    )
+    for job in jobs:
+        steps = list(job.steps.all())
+        done = [step for step in steps if step.state == StepState.DONE]
+        current = next((s for s in steps if s.state != StepState.DONE), None)
+        job.now_at = current.label if current else ""  # type: ignore[attr-defined]
+        job.done_text = f"{len(done)} of {len(steps)}"  # type: ignore[attr-defined]
+    return {"shows_jobs": True, "jobs": jobs, "job_total": open_jobs.count()}
+
+
+def _hosts() -> dict[str, Any]:
+    hosts = Host.objects.exclude(policy=HostPolicy.RETIRED)
+    silent = hosts.exclude(connection=HostConnection.OK)
+    return {
+        "shows_hosts": True,
+        "host_total": hosts.count(),
+        "silent_hosts": list(silent.select_related("region")[:ROWS_SHOWN]),
+        "silent_total": silent.count(),
+    }

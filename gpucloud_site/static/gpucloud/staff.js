@@ -1,0 +1,71 @@
+// What the staff pages need beside unfold's htmx and Alpine: focus, tails, single clicks.
+"use strict";
+
+function toTheEnd(pre) {
+  pre.scrollTop = pre.scrollHeight;
+}
+
+// A console follows its end, unless somebody scrolled up to read.
+let reading = null;
+
+document.addEventListener("htmx:beforeSwap", () => {
+  const pre = document.querySelector("pre[data-tail]");
+  const atEnd = !pre || pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 4;
+  reading = atEnd ? null : pre.scrollTop;
+});
+
+document.addEventListener("htmx:afterSettle", () => {
+  const pre = document.querySelector("pre[data-tail]");
+  if (!pre) return;
+  if (reading === null) toTheEnd(pre);
+  else pre.scrollTop = reading;
+});
+
+// A dialog takes the focus, keeps it while it is open, and gives it back.
+let opener = null;
+
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.detail.target?.id !== "modal-content") return;
+  if (!opener) opener = document.activeElement;
+  const first = event.detail.target.querySelector(
+    "input:not([type=hidden]), select, textarea, button, pre[tabindex]"
+  );
+  // Alpine shows the dialog after this event.
+  setTimeout(() => first?.focus(), 60);
+});
+
+document.addEventListener("keydown", (event) => {
+  const dialog = document.getElementById("modal-content");
+  if (!dialog || dialog.offsetParent === null) return;
+  if (event.key === "Escape") {
+    opener?.focus();
+    opener = null;
+    return;
+  }
+  if (event.key !== "Tab") return;
+  const stops = [...dialog.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea")]
+    .filter((element) => element.offsetParent !== null);
+  if (!stops.length) return;
+  const edge = event.shiftKey ? stops[0] : stops[stops.length - 1];
+  if (document.activeElement === edge || !dialog.contains(document.activeElement)) {
+    event.preventDefault();
+    (event.shiftKey ? stops[stops.length - 1] : stops[0]).focus();
+  }
+});
+
+// A form that must be sent once: the server makes sure, this only shows it.
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("form[data-once]")) return;
+  const button = event.target.querySelector("button[type=submit]");
+  setTimeout(() => {
+    button.disabled = true;
+    button.setAttribute("aria-busy", "true");
+  });
+});
+
+window.addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll("form[data-once] button[aria-busy]")) {
+    button.disabled = false;
+    button.removeAttribute("aria-busy");
+  }
+});
