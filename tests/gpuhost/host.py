@@ -10,6 +10,7 @@
 import contextlib
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -168,6 +169,7 @@ class VirtualGpuHost:
                         f"{self.name} runs as board {facts.board} with {facts.card}"
                     )
                 return facts
+            self._refuse_second_of_the_name()
             return self._start(self._ports())
 
     def restore(self) -> HostFacts:
@@ -356,10 +358,17 @@ class VirtualGpuHost:
         if link == self.run_dir:
             return
         link.parent.mkdir(parents=True, exist_ok=True)
-        if link.is_symlink() or not link.exists():
-            new = link.with_name(f"{link.name}.{os.getpid()}")
-            new.symlink_to(self.run_dir)
-            new.rename(link)
+        if link.is_dir() and not link.is_symlink():
+            shutil.rmtree(link)  # of an earlier start there; nothing runs from it
+        new = link.with_name(f"{link.name}.{os.getpid()}")
+        new.symlink_to(self.run_dir)
+        new.rename(link)
+
+    def _refuse_second_of_the_name(self) -> None:
+        """Two hosts of one name would have one UUID, and `stop NAME` one meaning."""
+        other = type(self).named(self.name)
+        if other.run_dir != self.run_dir and other.facts():
+            raise HostDiffers(f"{self.name} runs already, from {other.run_dir}")
 
     def _failed(self, reason: str) -> HostFailed:
         said = self._log("qemu.log")[-1500:]
