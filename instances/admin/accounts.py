@@ -3,13 +3,16 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.postgres.fields import ArrayField
 from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from instances.admin.issue_token import IssueTokenForm, issue_and_show
 from instances.models import Account, ApiToken, SSHKey
+from inventory.admin.dialogs import object_or_404
 from inventory.admin.read_only import ReadOnlyAdmin
 
 
@@ -17,6 +20,7 @@ class ApiTokenInline(TabularInline):
     model = ApiToken
     extra = 0
     fields = ("label", "prefix", "user", "scopes", "last_used_at", "revoked_at")
+    readonly_fields = fields
     hide_title = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
@@ -46,6 +50,7 @@ class AccountAdmin(ModelAdmin):
     search_help_text = "Name, address or tag"
     fields = ("name", "email", "tags", "members")
     autocomplete_fields = ("members",)
+    formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
     inlines = (ApiTokenInline,)
     actions = None
     actions_detail = ("issue_token",)
@@ -67,7 +72,9 @@ class AccountAdmin(ModelAdmin):
     def has_issue_token_permission(
         self, request: HttpRequest, object_id: str | None = None
     ) -> bool:
-        return request.user.has_perm("instances.add_apitoken")
+        return request.user.has_perm("instances.add_apitoken") and bool(
+            object_or_404(self, request, object_id or "")
+        )
 
     @action(
         description="Issue token",
@@ -84,7 +91,7 @@ class AccountAdmin(ModelAdmin):
     def issue_token(
         self, request: HttpRequest, form: IssueTokenForm, object_id: str
     ) -> HttpResponse:
-        return issue_and_show(request, form, self.get_object(request, object_id))
+        return issue_and_show(request, form, object_or_404(self, request, object_id))
 
 
 @admin.register(ApiToken)

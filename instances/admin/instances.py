@@ -17,7 +17,7 @@ from instances.admin import live
 from instances.choices import ENDED_PHASES, Desired, Phase
 from instances.exceptions import InstancesError
 from instances.models import Instance
-from inventory.admin.dialogs import leave_dialog, staff_actor
+from inventory.admin.dialogs import leave_dialog, object_or_404, staff_actor
 from inventory.admin.read_only import ReadOnlyAdmin
 
 PHASE_COLOURS = {
@@ -112,12 +112,13 @@ class InstanceAdmin(ReadOnlyAdmin):
     def has_delete_instance_permission(
         self, request: HttpRequest, object_id: str | None = None
     ) -> bool:
-        return request.user.has_perm("instances.delete_instance") and (
-            request.method == "POST"
-            or Instance.objects.filter(pk=object_id or 0, desired=Desired.RUNNING)
-            .exclude(phase__in=ENDED_PHASES)
-            .exists()
-        )
+        if not request.user.has_perm("instances.delete_instance"):
+            return False
+        # What was sent is judged by the action, which says why it refuses.
+        if request.method == "POST":
+            return True
+        instance = object_or_404(self, request, object_id or "")
+        return instance.desired == Desired.RUNNING and not instance.is_ended
 
     @action(
         description="Launch an instance",
@@ -149,10 +150,8 @@ class InstanceAdmin(ReadOnlyAdmin):
     def delete_instance(
         self, request: HttpRequest, form: BaseDialogForm, object_id: str
     ) -> HttpResponse:
-        url = reverse("admin:instances_instance_change", args=[object_id])
-        instance = self.get_object(request, object_id)
-        if instance is None:
-            return leave_dialog(request, reverse("admin:instances_instance_changelist"))
+        instance = object_or_404(self, request, object_id)
+        url = reverse("admin:instances_instance_change", args=[instance.pk])
         try:
             delete(instance, staff_actor(request), request.user.get_username())
         except InstancesError as error:

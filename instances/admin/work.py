@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from instances.choices import ENDED_JOB_STATES, JobState, StepState
+from instances.choices import ENDED_JOB_STATES, JobState
 from instances.models import Event, Job, JobStep
 from inventory.admin.read_only import ReadOnlyAdmin
 
@@ -19,12 +19,6 @@ JOB_COLOURS = {
     JobState.UNWINDING: "warning",
     JobState.SUCCEEDED: "success",
     JobState.FAILED: "danger",
-}
-STEP_COLOURS = {
-    StepState.RUNNING: "info",
-    StepState.DONE: "success",
-    StepState.FAILED: "danger",
-    StepState.UNDONE: "warning",
 }
 
 
@@ -46,13 +40,8 @@ class OpenJobFilter(admin.SimpleListFilter):
 class JobStepInline(TabularInline):
     model = JobStep
     extra = 0
-    fields = ("position", "label", "shown_state", "started_at", "finished_at", "detail")
-    readonly_fields = ("shown_state",)
+    fields = ("label", "state", "started_at", "finished_at", "detail")
     hide_title = True
-
-    @display(description="state", label=dict(STEP_COLOURS))
-    def shown_state(self, step: JobStep) -> tuple[str, str]:
-        return step.state, step.get_state_display()
 
     def has_add_permission(
         self, request: HttpRequest, obj: Model | None = None
@@ -89,14 +78,16 @@ class JobAdmin(ReadOnlyAdmin):
     search_help_text = "Instance, account or actor"
     inlines = (JobStepInline,)
     fields = (
-        ("kind", "shown_state"),
+        ("kind", "state"),
         ("instance_link", "actor"),
-        ("created_at", "started_at", "finished_at"),
-        ("attempts", "not_before", "deadline_at", "lease_expires_at"),
+        ("created_at", "started_at"),
+        ("finished_at", "attempts"),
+        ("deadline_at", "not_before"),
+        "lease_expires_at",
         "public_message",
         "internal_detail",
     )
-    readonly_fields = ("shown_state", "instance_link")
+    readonly_fields = ("instance_link",)
 
     @display(description="state", ordering="state", label=dict(JOB_COLOURS))
     def shown_state(self, job: Job) -> tuple[str, str]:

@@ -15,12 +15,18 @@ from unfold.views import ChangeList
 from inventory import card_actions
 from inventory.admin.card_filters import StateFilter
 from inventory.admin.card_page import card_page
-from inventory.admin.dialogs import ReasonForm, actor_with_reason, leave_dialog
-from inventory.admin.holders import holder_link, holder_names
+from inventory.admin.dialogs import (
+    ReasonForm,
+    actor_with_reason,
+    leave_dialog,
+    object_or_404,
+)
+from inventory.admin.holders import HolderChangeList, holder_link
 from inventory.admin.read_only import ReadOnlyAdmin
 from inventory.card_states import state_of
 from inventory.choices import CARD_TRANSITIONS, CardCondition
 from inventory.exceptions import InventoryError
+from inventory.ledger import Actor
 from inventory.models import Card, CardClaim
 
 CONDITION_COLOURS = {
@@ -34,25 +40,12 @@ CONDITION_COLOURS = {
 }
 
 
-class CardChangeList(ChangeList):
-    result_list: Any
-
-    def get_results(self, request: HttpRequest) -> None:
-        """Name the holders of the page's cards in one query."""
-        super().get_results(request)
-        cards = list(self.result_list)
-        names = holder_names({card.holder for card in cards if card.holder})
-        for card in cards:
-            card.holder_name = names.get(card.holder, "")
-        self.result_list = cards
-
-
 @admin.register(Card)
 class CardAdmin(ReadOnlyAdmin):
     list_display = (
         "__str__",
         "region",
-        "model",
+        "gpu_model_name",
         "node",
         "shown_condition",
         "state",
@@ -73,22 +66,22 @@ class CardAdmin(ReadOnlyAdmin):
     list_per_page = 50
     change_form_template = "admin/inventory/card/page.html"
     fields = (
-        ("host", "numa_node"),
-        ("model", "slot_path"),
-        ("shown_condition", "condition_changed_at"),
+        ("host", "node"),
+        ("gpu_model_name", "slot_path"),
+        ("condition", "condition_changed_at"),
         ("identity", "identity_is_weak"),
         "enrolled_at",
     )
-    readonly_fields = ("shown_condition", "model")
+    readonly_fields = ("gpu_model_name", "node")
     actions_detail = ("mark_ready", "quarantine")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Card]:
         claims = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
         cards: QuerySet[Card] = super().get_queryset(request)
-        return cards.annotate(holder=Subquery(claims.values("consumer")[:1]))
+        return cards.annotate(consumer=Subquery(claims.values("consumer")[:1]))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return CardChangeList
+        return HolderChangeList
 
     def change_view(
         self,
@@ -105,10 +98,10 @@ class CardAdmin(ReadOnlyAdmin):
         return card.host.region.slug
 
     @display(description="GPU model", ordering="gpu_model__slug")
-    def model(self, card: Card) -> str:
+    def gpu_model_name(self, card: Card) -> str:
         return card.gpu_model.name
 
-    @display(description="node", ordering="numa_node__number")
+    @display(description="NUMA node", ordering="numa_node__number")
     def node(self, card: Card) -> int:
         return card.numa_node.number
 
@@ -120,12 +113,12 @@ class CardAdmin(ReadOnlyAdmin):
 
     @display(description="state")
     def state(self, card: Any) -> str:
-        state = state_of(card.condition, is_used=card.holder is not None)
+        state = state_of(card.condition, is_used=card.consumer is not None)
         return str(state.label) if state else "gone"
 
     @display(description="used by")
     def used_by(self, card: Any) -> str:
-        return holder_link(card.holder, card.holder_name)
+        return holder_link(card)
 
     def has_mark_ready_permission(
         self, request: HttpRequest, object_id: str | None = None
@@ -145,9 +138,11 @@ class CardAdmin(ReadOnlyAdmin):
     def _may(
         self, request: HttpRequest, object_id: str | None, allowed: set[CardCondition]
     ) -> bool:
-        return request.user.has_perm("inventory.change_card") and (
-            request.method == "POST"
-            or Card.objects.filter(pk=object_id or 0, condition__in=allowed).exists()
+        if not request.user.has_perm("inventory.change_card"):
+            return False
+        # What was sent is judged by the action, which says why it refuses.
+        return request.method == "POST" or (
+            object_or_404(self, request, object_id or "").condition in allowed
         )
 
     @action(
@@ -168,7 +163,7 @@ class CardAdmin(ReadOnlyAdmin):
     def mark_ready(
         self, request: HttpRequest, form: ReasonForm, object_id: str
     ) -> HttpResponse:
-        return _act(request, form, object_id, card_actions.mark_ready)
+        return self._act(request, form, object_id, card_actions.mark_ready)
 
     @action(
         description="Quarantine",
@@ -190,19 +185,20 @@ class CardAdmin(ReadOnlyAdmin):
     def quarantine(
         self, request: HttpRequest, form: ReasonForm, object_id: str
     ) -> HttpResponse:
-        return _act(request, form, object_id, card_actions.quarantine)
+        return self._act(request, form, object_id, card_actions.quarantine)
 
-
-def _act(
-    request: HttpRequest,
-    form: ReasonForm,
-    object_id: str,
-    verb: Callable[..., Card],
-) -> HttpResponse:
-    url = reverse("admin:inventory_card_change", args=[object_id])
-    try:
-        card = verb(int(object_id), actor_with_reason(request, form))
-    except InventoryError as error:
-        return leave_dialog(request, url, refused=str(error))
-    condition = card.get_condition_display()
-    return leave_dialog(request, url, done=f"{card} is {condition} now.")
+    def _act(
+        self,
+        request: HttpRequest,
+        form: ReasonForm,
+        object_id: str,
+        verb: Callable[[int, Actor], Card],
+    ) -> HttpResponse:
+        card = object_or_404(self, request, object_id)
+        url = reverse("admin:inventory_card_change", args=[card.pk])
+        try:
+            card = verb(card.pk, actor_with_reason(request, form))
+        except InventoryError as error:
+            return leave_dialog(request, url, refused=str(error))
+        condition = card.get_condition_display()
+        return leave_dialog(request, url, done=f"{card} is {condition} now.")

@@ -1,8 +1,12 @@
 """What all action dialogs share: who did it and why, and where the page goes next."""
 
+from typing import Any
+
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.contrib.admin import ModelAdmin
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -38,6 +42,16 @@ def actor_with_reason(request: HttpRequest, form: forms.Form) -> Actor:
     return Actor(staff_actor(request), form.cleaned_data["reason"])
 
 
+def object_or_404(
+    model_admin: "ModelAdmin[Any]", request: HttpRequest, object_id: str
+) -> Any:
+    """Return the row that the dialog is about; its id is whatever the address says."""
+    row = model_admin.get_object(request, object_id)
+    if row is None:
+        raise Http404
+    return row
+
+
 def leave_dialog(
     request: HttpRequest, url: str, *, done: str = "", refused: str = ""
 ) -> HttpResponse:
@@ -48,4 +62,4 @@ def leave_dialog(
         messages.success(request, done)
     if request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Redirect": url})
-    return HttpResponse(status=302, headers={"Location": url})
+    return redirect(url)

@@ -6,8 +6,9 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.decorators import display
+from unfold.views import ChangeList
 
-from inventory.admin.holders import holder_link
+from inventory.admin.holders import HolderChangeList, holder_link
 from inventory.admin.read_only import ReadOnlyAdmin
 from inventory.models import CardClaim, CardEvent, NodeClaim
 
@@ -26,9 +27,12 @@ class OpenFilter(admin.SimpleListFilter):
 
 
 class _HeldAdmin(ReadOnlyAdmin):
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return HolderChangeList
+
     @display(description="holder")
     def holder(self, row: Any) -> str:
-        return holder_link(row.consumer)
+        return holder_link(row)
 
 
 @admin.register(CardClaim)

@@ -5,10 +5,13 @@ start how to name them (instances.admin does).
 """
 
 from collections.abc import Callable, Collection
+from typing import Any
 from uuid import UUID
 
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from unfold.views import ChangeList
 
 HolderNames = Callable[[Collection[UUID]], dict[UUID, str]]
 
@@ -32,12 +35,28 @@ def holder_names(consumers: Collection[UUID]) -> dict[UUID, str]:
     return {consumer: known.get(consumer, str(consumer)) for consumer in consumers}
 
 
-def holder_link(consumer: UUID | None, name: str = "") -> str:
-    """Return a link to the holder's page; a dash if there is none."""
-    if consumer is None:
+class HolderChangeList(ChangeList):
+    """A list of rows that have a `consumer`, or none."""
+
+    result_list: Any
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Name the holders of the page's rows in one query."""
+        super().get_results(request)
+        rows = list(self.result_list)
+        names = holder_names({row.consumer for row in rows if row.consumer})
+        for row in rows:
+            row.holder_name = names.get(row.consumer, "")
+        self.result_list = rows
+
+
+def holder_link(row: Any) -> str:
+    """Return a link to the page of a row's holder; a dash if there is none."""
+    if row.consumer is None:
         return "-"
     return format_html(
         '<a class="gc-link" href="{}">{}</a>',
-        reverse("admin:consumer", args=[consumer]),
-        name or str(consumer)[:8],
+        reverse("admin:consumer", args=[row.consumer]),
+        # Pages of a single row have named nobody.
+        getattr(row, "holder_name", "") or str(row.consumer),
     )

@@ -10,7 +10,7 @@ from django.urls import reverse
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from inventory.admin.dialogs import NoteForm, leave_dialog
+from inventory.admin.dialogs import NoteForm, leave_dialog, object_or_404
 from inventory.admin.enrol_page import enrol_page
 from inventory.admin.host_page import host_page
 from inventory.admin.read_only import ReadOnlyAdmin
@@ -56,12 +56,11 @@ class HostAdmin(ReadOnlyAdmin):
     list_before_template = "admin/inventory/host/no_hosts.html"
     fields = (
         ("name", "region"),
-        ("shown_policy", "shown_connection"),
+        ("policy", "connection"),
         ("last_seen_at", "enrolled_at"),
         ("libvirt_uri", "domain_type"),
         "host_uuid",
     )
-    readonly_fields = ("shown_policy", "shown_connection")
     actions_list = ("enrol",)
     actions_detail = ("put_in_service", "stop_provisioning", "drain")
 
@@ -185,9 +184,10 @@ class HostAdmin(ReadOnlyAdmin):
     def _set_policy(
         self, request: HttpRequest, form: NoteForm, object_id: str, policy: HostPolicy
     ) -> HttpResponse:
-        url = reverse("admin:inventory_host_change", args=[object_id])
+        host = object_or_404(self, request, object_id)
+        url = reverse("admin:inventory_host_change", args=[host.pk])
         try:
-            host = set_policy(int(object_id), policy)
+            host = set_policy(host.pk, policy)
         except InventoryError as error:
             return leave_dialog(request, url, refused=str(error))
         told = f"Policy: {policy.label}. {form.cleaned_data['reason']}".strip()

@@ -1,0 +1,81 @@
+"""People of staff with a browser, and a fleet with something in every table."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from instances.actions.launch import launch
+from instances.models import Account, Instance, SSHKey
+from inventory.models import Host
+from tests.builders import (
+    GPU_FLAG,
+    make_account,
+    make_flag,
+    make_host,
+    make_image,
+    make_order,
+    make_plan,
+    make_region,
+    make_token,
+)
+
+
+@pytest.fixture
+def staff(admin_user: User) -> Client:
+    """Give the browser of a person who may do everything."""
+    client = Client()
+    client.force_login(admin_user)
+    return client
+
+
+def browser_of(*permissions: str) -> Client:
+    """Return the browser of a person of staff who may do `permissions` and no more."""
+    user = User.objects.create_user(f"staff{User.objects.count()}", is_staff=True)
+    for permission in permissions:
+        app, codename = permission.split(".")
+        user.user_permissions.add(
+            Permission.objects.get(content_type__app_label=app, codename=codename)
+        )
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def fleet(db: None) -> Host:
+    """Give a host with two nodes of two ready cards, a plan of 1 and of 2, an image."""
+    make_region("us-east")
+    make_image()
+    make_plan("gpu-1", label="One card", flag_name=GPU_FLAG, position=1)
+    make_plan("gpu-2", label="Two cards", cards=2, flag_name=GPU_FLAG, position=2)
+    make_flag(tags=("employee",))
+    return make_host("host-a")
+
+
+@pytest.fixture
+def employee(db: None) -> Account:
+    return make_account("Lab", tags=("employee",))
+
+
+@pytest.fixture
+def instance(fleet: Host, employee: Account) -> Instance:
+    """Give an instance with one card whose launch waits for a worker."""
+    return launch(make_order(employee, plan="gpu-1", label="trial"))
+
+
+@pytest.fixture
+def full_house(instance: Instance) -> Instance:
+    """Have a row in every table that staff can open."""
+    make_token(instance.account)
+    user = instance.account.members.get()
+    SSHKey.objects.create(user=user, label="laptop", ssh_key="ssh-ed25519 AAAA")
+    return instance
+
+
+def errors_of(response: Any) -> dict[str, list[str]]:
+    """Return the errors of the response's form, by field."""
+    return {
+        name: list(errors) for name, errors in response.context["form"].errors.items()
+    }

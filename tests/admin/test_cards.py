@@ -1,0 +1,159 @@
+"""Cards in the admin: who holds them, their ledger, and the two things staff may do."""
+
+import pytest
+from django.test import Client
+
+from instances.models import Instance
+from inventory.card_actions import mark_ready, quarantine
+from inventory.choices import CardCondition
+from inventory.exceptions import TransitionForbidden
+from inventory.ledger import Actor
+from inventory.models import Card, CardEvent, Host
+from tests.admin.conftest import browser_of
+from tests.builders import make_host
+
+ACTOR = Actor("user:ann", "looked at it")
+
+
+def url_of(card: Card, action: str = "change") -> str:
+    return f"/admin/inventory/card/{card.pk}/{action}/"
+
+
+@pytest.mark.parametrize("condition", [CardCondition.UNVERIFIED, CardCondition.DIRTY])
+def test_marked_ready_it_can_be_sold(db: None, condition: CardCondition) -> None:
+    host = make_host(cards_per_node=(1,), condition=condition)
+    card = host.cards.get()
+    assert "rtx6000" not in Host.objects.get(pk=host.pk).free_shape
+
+    mark_ready(card.pk, ACTOR)
+
+    card.refresh_from_db()
+    assert card.condition == CardCondition.READY
+    assert "rtx6000=1" in Host.objects.get(pk=host.pk).free_shape
+    event = card.events.first()
+    assert event is not None
+    assert (event.from_condition, event.to_condition) == (condition, "ready")
+    assert (event.actor, event.reason) == ("user:ann", "looked at it")
+
+
+@pytest.mark.parametrize(
+    "condition", [CardCondition.READY, CardCondition.QUARANTINED, CardCondition.MISSING]
+)
+def test_other_cards_cannot_be_vouched_for(db: None, condition: CardCondition) -> None:
+    card = make_host(cards_per_node=(1,), condition=condition).cards.get()
+    events = CardEvent.objects.count()
+
+    with pytest.raises(TransitionForbidden):
+        mark_ready(card.pk, ACTOR)
+
+    card.refresh_from_db()
+    assert card.condition == condition
+    assert CardEvent.objects.count() == events
+
+
+def test_card_under_test_is_not_marked_ready_by_hand(db: None) -> None:
+    card = make_host(cards_per_node=(1,)).cards.get()
+    Card.objects.update(condition=CardCondition.TESTING)
+
+    with pytest.raises(TransitionForbidden):
+        mark_ready(card.pk, ACTOR)
+
+    card.refresh_from_db()
+    assert card.condition == CardCondition.TESTING
+
+
+def test_quarantined_it_is_sold_no_more_and_its_user_keeps_it(
+    instance: Instance, fleet: Host
+) -> None:
+    claim = Card.objects.get(claims__consumer=instance.uuid).claims.get()
+
+    quarantine(claim.card_id, ACTOR)
+
+    claim.refresh_from_db()
+    assert claim.released_at is None
+    assert Card.objects.get(pk=claim.card_id).condition == CardCondition.QUARANTINED
+
+
+def test_dialog_marks_ready_with_the_persons_name(staff: Client, db: None) -> None:
+    card = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY).cards.get()
+
+    response = staff.post(
+        url_of(card, "mark_ready"),
+        {"_form_submitted": "1", "reason": "wiped it"},
+        headers={"HX-Request": "true"},
+    )
+
+    assert response["HX-Redirect"] == url_of(card)
+    event = card.events.first()
+    assert event is not None
+    assert (event.to_condition, event.actor) == ("ready", "user:admin")
+    assert event.reason == "wiped it"
+
+
+def test_reason_is_asked_for(staff: Client, db: None) -> None:
+    card = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY).cards.get()
+
+    response = staff.post(url_of(card, "quarantine"), {"_form_submitted": "1"})
+
+    assert "This field is required" in response.content.decode()
+    card.refresh_from_db()
+    assert card.condition == CardCondition.DIRTY
+
+
+def test_opening_a_dialog_changes_nothing(staff: Client, db: None) -> None:
+    card = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY).cards.get()
+
+    response = staff.get(url_of(card, "mark_ready"), {"reason": "x"})
+
+    assert response.status_code == 200
+    card.refresh_from_db()
+    assert card.condition == CardCondition.DIRTY
+
+
+def test_refused_step_is_a_message(staff: Client, fleet: Host) -> None:
+    card = fleet.cards.first()
+    assert card is not None
+
+    response = staff.post(
+        url_of(card, "mark_ready"),
+        {"_form_submitted": "1", "reason": "again"},
+        follow=True,
+    )
+
+    assert "it cannot become ready" in response.content.decode()
+
+
+def test_viewer_may_change_no_card(fleet: Host) -> None:
+    card = fleet.cards.first()
+    assert card is not None
+    viewer = browser_of("inventory.view_card")
+
+    text = viewer.get(url_of(card)).content.decode()
+    response = viewer.post(
+        url_of(card, "quarantine"), {"_form_submitted": "1", "reason": "no"}
+    )
+
+    assert "Quarantine this card" not in text
+    assert response.status_code == 403
+    assert Card.objects.filter(condition="quarantined").count() == 0
+
+
+def test_card_page_tells_its_life_newest_first(
+    staff: Client, instance: Instance
+) -> None:
+    card = Card.objects.get(claims__consumer=instance.uuid)
+
+    page = staff.get(url_of(card))
+    text = page.content.decode()
+
+    kinds = [event["row"].kind for event in page.context["events"]]
+    assert kinds == ["claimed", "condition", "enrolled"]
+    assert "trial (Lab)" in text
+    assert f"/admin/consumer/{instance.uuid}/" in text
+    assert f"{card.slot_path}.0" in text
+
+
+def test_card_list_names_who_uses_a_card(staff: Client, instance: Instance) -> None:
+    text = staff.get("/admin/inventory/card/?state=used").content.decode()
+
+    assert "trial (Lab)" in text

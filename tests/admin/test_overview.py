@@ -1,0 +1,147 @@
+"""The first page: its numbers are rows, and it says what to do when there is nothing."""
+
+import re
+
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from instances.actions.launch import launch
+from instances.models import Account, Instance, Plan
+from inventory.choices import CardCondition, HostConnection, HostPolicy
+from inventory.models import Card, Host
+from tests.admin.conftest import browser_of
+from tests.builders import make_card, make_gpu_model, make_host, make_order, make_region
+
+
+def sums(client: Client) -> dict[str, int]:
+    page = client.get("/admin/")
+    return {number.name: number.value for number in page.context["sums"]}
+
+
+def a_mixed_fleet(fleet: Host, employee: Account) -> None:
+    """Two regions; a card in each state, and a free one that no plan can reach."""
+    launch(make_order(employee, plan="gpu-1"))
+    node = fleet.nodes.get(number=0)
+    make_card(node, "0000:28:00", condition=CardCondition.DIRTY)
+    make_card(node, "0000:29:00", condition=CardCondition.QUARANTINED)
+    make_card(node, "0000:2a:00", condition=CardCondition.UNVERIFIED)
+    gone = make_card(node, "0000:2b:00", condition=CardCondition.MISSING)
+    Card.objects.filter(pk=gone.pk).update(condition=CardCondition.RETIRED)
+    far = make_region("ap-west", label="Mumbai, IN", country="in")
+    make_host("host-b", region=far, cards_per_node=(1,))
+    make_host("host-c", region=far, cards_per_node=(1,), policy=HostPolicy.DRAINING)
+    # Its cores are too few for the smallest plan with its model: free, not sellable.
+    make_host(
+        "host-d",
+        region=far,
+        cards_per_node=(1,),
+        gpu_model=make_gpu_model("l40s", "10de:26b9"),
+    )
+
+
+def test_sums_are_what_the_rows_say(
+    staff: Client, fleet: Host, employee: Account
+) -> None:
+    a_mixed_fleet(fleet, employee)
+
+    assert sums(staff) == {
+        "total": 10, "used": 1, "free": 6, "sellable": 4, "cleaning": 2, "broken": 1,
+    }  # fmt: skip
+
+
+def test_every_number_equals_the_list_that_it_links_to(
+    staff: Client, fleet: Host, employee: Account
+) -> None:
+    a_mixed_fleet(fleet, employee)
+
+    page = staff.get("/admin/")
+    numbers = [
+        *page.context["sums"],
+        *(number for row in page.context["region_rows"] for number in row.numbers),
+    ]
+
+    assert len(numbers) == 18
+    for number in numbers:
+        listed = staff.get(number.url).context["cl"].result_count
+        assert (number.url, listed) == (number.url, number.value)
+
+
+def test_sums_are_the_regions_together(
+    staff: Client, fleet: Host, employee: Account
+) -> None:
+    a_mixed_fleet(fleet, employee)
+
+    page = staff.get("/admin/")
+
+    for index, number in enumerate(page.context["sums"]):
+        rows = page.context["region_rows"]
+        assert number.value == sum(row.numbers[index].value for row in rows)
+
+
+def test_sellable_of_a_plan_leads_to_its_launch(staff: Client, fleet: Host) -> None:
+    page = staff.get("/admin/")
+    fits = {row.plan.slug: row.fits[0] for row in page.context["plan_rows"]}
+
+    assert {slug: number.value for slug, number in fits.items()} == {
+        "gpu-1": 4,
+        "gpu-2": 2,
+    }
+    form = staff.get(fits["gpu-2"].url).context["form"]
+    assert (form["plan"].value(), form["region"].value()) == ("gpu-2", "us-east")
+
+
+def test_open_jobs_and_silent_hosts_are_shown(
+    staff: Client, instance: Instance
+) -> None:
+    make_host("host-x", connection=HostConnection.UNKNOWN)
+    make_host("host-y", connection=HostConnection.STALE, policy=HostPolicy.RETIRED)
+
+    page = staff.get("/admin/")
+
+    assert [job.instance for job in page.context["jobs"]] == [instance]
+    assert [host.name for host in page.context["silent_hosts"]] == ["host-x"]
+
+
+def test_empty_installation_says_what_to_do(staff: Client) -> None:
+    text = staff.get("/admin/").content.decode()
+
+    assert "No GPU host yet" in text
+    assert "manage.py enrol_host" in text
+    assert "No region yet" in text
+    assert "No plan is sold" in text
+
+
+def test_launch_button_has_its_name(staff: Client, fleet: Host) -> None:
+    text = staff.get("/admin/").content.decode()
+
+    (link,) = re.findall(r'<a [^>]*aria-label="Launch an instance"[^>]*>', text)
+    assert 'href="/admin/launch/"' in link
+
+
+def test_person_without_permissions_sees_no_numbers(fleet: Host) -> None:
+    page = browser_of().get("/admin/")
+    text = page.content.decode()
+
+    assert page.status_code == 200
+    assert "You may not see the fleet" in text
+    assert "Launch an instance" not in text
+    assert "cards-total" not in text
+
+
+def test_queries_grow_with_regions_and_with_nothing_else(
+    staff: Client, fleet: Host
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            staff.get("/admin/")
+        return len(captured)
+
+    few = queries()
+    for _ in range(4):
+        make_host()
+    Plan.objects.filter(slug="gpu-2").update(label="Renamed")
+
+    assert queries() == few

@@ -1,0 +1,197 @@
+"""Every page of the admin opens, with a bounded number of queries."""
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from flags.models import Flag
+from instances.models import (
+    Account,
+    ApiToken,
+    Event,
+    Image,
+    Instance,
+    Job,
+    Plan,
+    SSHKey,
+)
+from inventory.models import (
+    Card,
+    CardClaim,
+    CardEvent,
+    GpuModel,
+    Host,
+    NodeClaim,
+    Region,
+)
+from tests.builders import make_host, make_region, make_user
+
+# Session, user, count, page; then what filters and columns ask for, once a page.
+MOST_QUERIES = 12
+EDITED_BY_HAND = {Account, Flag, GpuModel, Group, Image, Plan, Region, User}
+# Their "add" is a page of its own.
+ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
+WRITTEN_BY_CODE = {
+    ApiToken, Card, CardClaim, CardEvent, Event, Job, NodeClaim, SSHKey,
+}  # fmt: skip
+REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
+
+
+def url_of(model: type[Model], page: str, *args: object) -> str:
+    return reverse(
+        f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args
+    )
+
+
+def test_what_is_registered_is_what_is_meant() -> None:
+    assert set(REGISTERED) == EDITED_BY_HAND | set(ADDED_ELSEWHERE) | WRITTEN_BY_CODE
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_list_opens_with_bounded_queries(
+    model: type[Model],
+    staff: Client,
+    full_house: Instance,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    for number in range(5):
+        make_host(region=make_region(f"region-{number}"))
+        make_user()
+    Group.objects.create(name="operators")
+
+    with django_assert_max_num_queries(MOST_QUERIES):
+        response = staff.get(url_of(model, "changelist"))
+
+    assert response.status_code == 200
+    assert response.context["cl"].result_count >= 1
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_search_and_every_filter_open(
+    model: type[Model], staff: Client, full_house: Instance
+) -> None:
+    Group.objects.create(name="operators")
+    url = url_of(model, "changelist")
+
+    page = staff.get(url)
+    queries = [
+        choice["query_string"]
+        for spec in page.context["cl"].filter_specs
+        for choice in spec.choices(page.context["cl"])
+        if "query_string" in choice
+    ]
+
+    for query in ["?q=trial", *queries]:
+        response = staff.get(url + query)
+        assert response.status_code == 200, query
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_page_of_a_row_opens_with_bounded_queries(
+    model: type[Model],
+    staff: Client,
+    full_house: Instance,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    Group.objects.create(name="operators")
+    row = model._default_manager.first()
+    assert row is not None
+
+    with django_assert_max_num_queries(25):
+        response = staff.get(url_of(model, "change", row.pk))
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_rows_are_added_only_where_a_form_is_meant(
+    model: type[Model], staff: Client, full_house: Instance
+) -> None:
+    response = staff.get(url_of(model, "add"))
+
+    if model in ADDED_ELSEWHERE:
+        assert response.status_code == 302
+        assert response["Location"] == reverse(ADDED_ELSEWHERE[model])
+    else:
+        assert response.status_code == (200 if model in EDITED_BY_HAND else 403)
+
+
+@pytest.mark.parametrize(
+    "model",
+    sorted(WRITTEN_BY_CODE | set(ADDED_ELSEWHERE), key=lambda m: m.__name__),
+    ids=lambda model: model.__name__,
+)
+def test_what_code_writes_cannot_be_edited_or_deleted_by_hand(
+    model: type[Model], staff: Client, full_house: Instance
+) -> None:
+    row = model._default_manager.first()
+    assert row is not None
+    before = model._default_manager.filter(pk=row.pk).values().get()
+
+    edited = staff.post(url_of(model, "change", row.pk), {"condition": "ready"})
+    deleted = staff.post(url_of(model, "delete", row.pk), {"post": "yes"})
+
+    assert (edited.status_code, deleted.status_code) == (403, 403)
+    assert model._default_manager.filter(pk=row.pk).values().get() == before
+
+
+def test_no_address_of_the_task_queue_or_of_waffle_is_left(staff: Client) -> None:
+    for path in ("django_q/schedule/", "django_q/ormq/", "waffle/switch/"):
+        assert staff.get(f"/admin/{path}").status_code == 404
+    assert staff.get("/admin/django_q/schedule/add/").status_code == 404
+
+
+def test_root_leads_to_the_first_page(client: Client) -> None:
+    response = client.get("/")
+
+    assert (response.status_code, response["Location"]) == (302, "/admin/")
+
+
+def test_customer_cannot_open_the_admin(db: None) -> None:
+    client = Client()
+    client.force_login(make_user("carol"))
+
+    for path in ("", "launch/", "inventory/card/", "inventory/host/enrol/"):
+        response = client.get(f"/admin/{path}")
+        assert response.status_code == 302
+        assert response["Location"].startswith("/admin/login/")
+
+
+def test_pages_name_nothing_outside_the_site(
+    staff: Client, full_house: Instance
+) -> None:
+    for path in (
+        "/admin/",
+        "/admin/launch/",
+        url_of(Instance, "change", full_house.pk),
+    ):
+        response = staff.get(path)
+        text = response.content.decode()
+        assert "https://" not in text.replace("https://www.w3.org", "")
+        assert "script-src 'self' 'unsafe-eval'" in response["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "inventory/card/{}/mark_ready/",
+        "inventory/card/{}/quarantine/",
+        "inventory/host/{}/drain/",
+        "instances/instance/{}/delete_instance/",
+        "instances/account/{}/issue_token/",
+    ],
+)
+@pytest.mark.parametrize("row", ["999", "abc", "99999999999999999999"])
+def test_dialog_about_nothing_is_not_found(
+    path: str, row: str, staff: Client, db: None
+) -> None:
+    sent = staff.post(
+        f"/admin/{path.format(row)}", {"_form_submitted": "1", "reason": "x"}
+    )
+
+    assert sent.status_code == 404
+    assert staff.get(f"/admin/{path.format(row)}").status_code in {200, 404}
