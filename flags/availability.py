@@ -1,7 +1,9 @@
 """Whether a flag is open for an account: the one question that gates ask."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
+
+from django.db.models import Q, QuerySet
 
 from flags.models import Flag
 
@@ -46,3 +48,19 @@ def open_flags(
             ).values_list("flag__name", flat=True)
         )
     return frozenset(found)
+
+
+def open_accounts(flag_name: str, accounts: QuerySet[Any]) -> QuerySet[Any]:
+    """Return those of `accounts` for which the flag is open, as is_available says.
+
+    One query now, and what the caller makes of the result.
+    """
+    if not flag_name:
+        return accounts
+    flag = Flag.objects.filter(name=flag_name).first()
+    if flag is None or flag.everyone is False:
+        return accounts.none()
+    if flag.everyone:
+        return accounts
+    listed = flag.accounts.values("pk")
+    return accounts.filter(Q(pk__in=listed) | Q(tags__overlap=flag.account_tags))

@@ -25,14 +25,14 @@ class InvalidRequest(InstancesError):
 
 
 class NoCapacity(InstancesError):
-    """No host can take it now. no_fit: every host's reasons, for staff only."""
+    """No host can take it now. kind: of capacity. no_fit: reasons, for staff only."""
 
     field = "region"
 
-    def __init__(self, plan: str, region: str, no_fit: NoFit) -> None:
+    def __init__(self, kind: str, plan: str, region: str, no_fit: NoFit) -> None:
         self.no_fit = no_fit
         super().__init__(
-            f"No GPU capacity is available in {region} for {plan} right now.",
+            f"No {kind} is available in {region} for {plan} right now.",
             str(no_fit),
         )
 

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 
-from flags.availability import open_flags
+from django.db.models import Case, Q, QuerySet, When
+
+from flags.availability import open_accounts, open_flags
 from instances.capacity import sellable_by_plan
 from instances.choices import ImageStatus
 from instances.models import Account, Image, Plan
 from instances.models.account import EMPLOYEE_TAG
 from inventory.models import Region
+
+# Of many thousands nobody finds one in a list; an account's own page launches for it.
+ACCOUNTS_LISTED = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +28,15 @@ class PlanChoice:
 
 @dataclass(frozen=True, slots=True)
 class LaunchChoices:
-    """All lists in the order in which they are shown; a default is None if there is none."""
+    """All lists in the order in which they are shown; a default is None if there is none.
+
+    has_more_accounts: only the first ACCOUNTS_LISTED are in the list.
+    """
 
     regions: list[Region]
     plans: list[PlanChoice]
     accounts: list[Account]
+    has_more_accounts: bool
     images: list[Image]
     region: Region | None
     plan: Plan | None
@@ -35,31 +44,36 @@ class LaunchChoices:
     image: Image | None
 
 
-def launch_choices(region_slug: str = "", plan_slug: str = "") -> LaunchChoices:
+def launch_choices(
+    region_slug: str = "", plan_slug: str = "", account_id: str = ""
+) -> LaunchChoices:
     """Return what can be chosen; what was chosen already is kept where it exists.
 
     Without a choice: the first region where a sold plan fits, the first plan that fits
     there, and the first account for which that plan's flag is open, employees before
-    customers. A few queries a region, two an account until one is found.
+    customers. Six queries, and five a region until one is found.
     """
     regions = list(Region.objects.filter(is_open=True))
     plans = list(Plan.objects.filter(is_sold=True).select_related("gpu_model"))
     wanted = [plan for plan in plans if plan.slug == plan_slug]
     region, fits = _region(regions, region_slug, plans, wanted)
-    plan = next(
-        iter(wanted),
-        next((p for p in plans if fits.get(p.slug)), next(iter(plans), None)),
-    )
-    accounts = sorted(Account.objects.all(), key=lambda a: (not a.is_employee, a.name))
+    fitting = [plan for plan in plans if fits.get(plan.slug)]
+    plan = next(iter([*wanted, *fitting, *plans]), None)
+    account = _account(plan, account_id)
+    listed = list(_employees_first()[: ACCOUNTS_LISTED + 1])
+    accounts = listed[:ACCOUNTS_LISTED]
+    if account is not None and account not in accounts:
+        accounts.append(account)
     images = list(Image.objects.filter(status=ImageStatus.AVAILABLE))
     return LaunchChoices(
         regions=regions,
         plans=[PlanChoice(p, fits.get(p.slug, 0)) for p in plans],
         accounts=accounts,
+        has_more_accounts=len(listed) > ACCOUNTS_LISTED,
         images=images,
         region=region,
         plan=plan,
-        account=_account(accounts, plan),
+        account=account,
         image=next(iter(images), None),
     )
 
@@ -67,23 +81,39 @@ def launch_choices(region_slug: str = "", plan_slug: str = "") -> LaunchChoices:
 def _region(
     regions: list[Region], slug: str, plans: list[Plan], wanted: list[Plan]
 ) -> tuple[Region | None, dict[str, int]]:
-    """Return the region to show, and plan slug -> how many fit there."""
-    chosen = [region for region in regions if region.slug == slug]
-    first: tuple[Region | None, dict[str, int]] = (None, {})
-    for region in chosen or regions:
+    """Return the region to show, and plan slug -> how many fit there.
+
+    The one that was chosen, else where the wanted plan fits, else where any plan does.
+    """
+    seen: list[tuple[Region | None, dict[str, int]]] = []
+    for region in [region for region in regions if region.slug == slug] or regions:
         fits = sellable_by_plan(region, plans)
         if any(fits[plan.slug] for plan in wanted or plans):
             return region, fits
-        if first[0] is None:
-            first = (region, fits)
-    return first
+        seen.append((region, fits))
+    with_room = [(region, fits) for region, fits in seen if any(fits.values())]
+    return next(iter([*with_room, *seen]), (None, {}))
 
 
-def _account(accounts: list[Account], plan: Plan | None) -> Account | None:
-    for account in accounts:
-        if plan is None or not plan.flag_name or open_flags([plan.flag_name], account):
-            return account
-    return next(iter(accounts), None)
+def _account(plan: Plan | None, account_id: str) -> Account | None:
+    """Return the chosen account, else the first that may have the plan, else the first."""
+    chosen = (
+        Account.objects.filter(pk=account_id).first()
+        if account_id.isdecimal()
+        else None
+    )
+    if chosen is not None:
+        return chosen
+    flag_name = plan.flag_name if plan else ""
+    entitled = open_accounts(flag_name, _employees_first()).first()
+    return entitled or _employees_first().first()
+
+
+def _employees_first() -> QuerySet[Account]:
+    is_employee = Q(tags__contains=[EMPLOYEE_TAG])
+    return Account.objects.annotate(
+        rank=Case(When(is_employee, then=0), default=1)
+    ).order_by("rank", "name")
 
 
 def why_not_offered(plan_slug: str, account: Account) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 from xml.etree import ElementTree
 
@@ -168,6 +169,17 @@ def test_two_hosts_at_once_are_told_apart(
     assert host_uuid(there) == other.running().uuid
     assert host_uuid(here) != host_uuid(there)
     assert card_facts(there, other.running().card_addresses[3])["product"] == "0x26b9"
+
+
+def test_a_link_to_the_run_folder_finds_the_same_host(
+    virtual_host: VirtualGpuHost, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(virtual_host.run_dir)
+
+    again = VirtualGpuHost(virtual_host.name, run_dir=link).start()
+
+    assert again == virtual_host.running()
 
 
 def test_a_card_can_be_pulled_out_and_another_plugged_in(

@@ -113,7 +113,8 @@ def _launch(order: LaunchOrder) -> Instance:
         Actor(order.actor, f"launch of {instance.label} for {order.account.name}"),
     )
     if isinstance(placed, NoFit):
-        raise NoCapacity(plan.slug, region.slug, placed)
+        kind = "GPU capacity" if plan.cards else "capacity"
+        raise NoCapacity(kind, plan.slug, region.slug, placed)
     job = runner.create(
         JobKind.LAUNCH,
         instance,

@@ -1,11 +1,13 @@
 """Staff pages for customers: accounts, their API tokens (never a secret) and SSH keys."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -53,7 +55,7 @@ class AccountAdmin(ModelAdmin):
     formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
     inlines = (ApiTokenInline,)
     actions = None
-    actions_detail = ("issue_token",)
+    actions_detail = ("launch_for", "issue_token")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         accounts: QuerySet[Account] = super().get_queryset(request)
@@ -74,6 +76,22 @@ class AccountAdmin(ModelAdmin):
     ) -> bool:
         return request.user.has_perm("instances.add_apitoken") and bool(
             object_or_404(self, request, object_id or "")
+        )
+
+    def has_launch_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return request.user.has_perm("instances.add_instance")
+
+    @action(
+        description="Launch",
+        icon="rocket_launch",
+        permissions=["launch"],
+        attrs={"aria-label": "Launch an instance for this account"},
+    )
+    def launch_for(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return redirect(
+            f"{reverse('admin:launch')}?{urlencode({'account': object_id})}"
         )
 
     @action(

@@ -44,6 +44,8 @@ class LaunchForm(forms.Form):
         account = self.fields["account"]
         assert isinstance(account, forms.ModelChoiceField)  # noqa: S101
         account.choices = [(a.pk, _account_text(a)) for a in choices.accounts]
+        if choices.has_more_accounts:
+            account.help_text = "For one that is not listed, launch from its own page."
         self.initial = {
             "plan": choices.plan.slug if choices.plan else "",
             "region": choices.region.slug if choices.region else "",

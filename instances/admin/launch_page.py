@@ -19,7 +19,9 @@ def launch_page(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm("instances.add_instance"):
         raise PermissionDenied
     chosen = request.POST if request.method == "POST" else request.GET
-    choices = launch_choices(chosen.get("region", ""), chosen.get("plan", ""))
+    choices = launch_choices(
+        chosen.get("region", ""), chosen.get("plan", ""), chosen.get("account", "")
+    )
     if request.method != "POST":
         return _show(request, LaunchForm(choices), choices)
     form = LaunchForm(choices, request.POST.dict())

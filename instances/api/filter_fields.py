@@ -90,9 +90,11 @@ class Field:
     def _checked(self, operand: Any) -> Any:
         if self.kind is Kind.MOMENT and isinstance(operand, str):
             try:
-                return wire.time_from(operand)
-            except ValueError as error:
+                moment = wire.time_from(operand)
+                _ = moment + _SECOND  # The last second there is has no end.
+            except (ValueError, OverflowError) as error:
                 raise Unfit(f"the value must be {self.kind.value}") from error
+            return moment
         fits = {
             Kind.TEXT: isinstance(operand, str),
             Kind.TEXTS: isinstance(operand, str),

@@ -70,13 +70,19 @@ class CardEventAdmin(_HeldAdmin):
         "at",
         "card",
         "kind",
-        "from_condition",
-        "to_condition",
-        "actor",
+        "conditions",
         "reason",
+        "actor",
         "holder",
     )
     list_filter = ("kind", "to_condition")
     list_select_related = ("card__host",)
     search_fields = ("card__host__name", "card__slot_path", "actor", "reason")
     search_help_text = "Host, PCI slot, actor or reason"
+
+    @display(description="condition")
+    def conditions(self, event: CardEvent) -> str:
+        after = event.get_to_condition_display()
+        if event.from_condition in {"", event.to_condition}:
+            return after
+        return f"{event.get_from_condition_display()} → {after}"

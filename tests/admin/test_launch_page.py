@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from instances.models import Account, Instance, Job
 from inventory.models import CardClaim, Host
@@ -104,6 +107,49 @@ def test_default_region_is_one_where_something_fits(
 
     assert form_of(staff)["region"] == "us-east"
     assert form_of(staff, "?region=aa-first")["region"] == "aa-first"
+
+
+def test_plan_that_fits_nowhere_is_shown_where_there_is_room(
+    staff: Client, employee: Account, fleet: Host
+) -> None:
+    make_region("aa-first", label="Empty", country="xx")
+    make_plan("too-big", cards=4, vcpus=99)
+
+    form = form_of(staff, "?plan=too-big")
+
+    assert (form["plan"], form["region"]) == ("too-big", "us-east")
+
+
+def test_accounts_page_launches_for_it(
+    staff: Client, employee: Account, fleet: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("instances.launch_choices.ACCOUNTS_LISTED", 1)
+    customer = make_account("Customer")
+
+    url = staff.get(f"/admin/instances/account/{customer.pk}/launch_for/")["Location"]
+    form = staff.get(url).context["form"]
+
+    assert form["account"].value() == customer.pk
+    assert [pk for pk, _ in form.fields["account"].choices] == [
+        employee.pk,
+        customer.pk,
+    ]
+    assert "launch from its own page" in form.fields["account"].help_text
+
+
+def test_queries_do_not_grow_with_accounts(
+    staff: Client, fleet: Host, employee: Account
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            staff.get(URL)
+        return len(captured)
+
+    few = queries()
+    for _ in range(5):
+        make_account()
+
+    assert queries() == few
 
 
 def test_default_plan_is_one_that_fits(

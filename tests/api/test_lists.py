@@ -287,7 +287,8 @@ def test_event_filters(customer: Customer, wanted: Any, minutes: list[int]) -> N
 
 
 @pytest.mark.parametrize(
-    "value", ["yesterday", "2026-01-31", "2026-01-31T12:00:00Z", 5]
+    "value",
+    ["yesterday", "2026-01-31", "2026-01-31T12:00:00Z", "9999-12-31T23:59:59", 5],
 )
 def test_a_date_in_another_form_is_refused(customer: Customer, value: Any) -> None:
     response = customer.api.get(

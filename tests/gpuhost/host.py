@@ -91,7 +91,8 @@ class VirtualGpuHost:
         self.name = name
         self.board: Board = BOARDS[board]
         self.card: Card = CARDS[card]
-        self.run_dir = (run_dir or default_run_dir(name)).absolute()
+        # resolved: by two spellings of it, one host would be taken for two
+        self.run_dir = (run_dir or default_run_dir(name)).resolve()
         self._wanted_ports = (libvirt_port, debug_port)
 
     @classmethod
@@ -354,8 +355,8 @@ class VirtualGpuHost:
 
     def _publish(self) -> None:
         """Link a run folder that lies elsewhere, so that the name alone finds it."""
-        link = default_run_dir(self.name).absolute()
-        if link == self.run_dir:
+        link = default_run_dir(self.name)
+        if link.resolve() == self.run_dir:
             return
         link.parent.mkdir(parents=True, exist_ok=True)
         if link.is_dir() and not link.is_symlink():
