@@ -122,11 +122,13 @@ def _jobs() -> dict[str, Any]:
         .prefetch_related("steps")
         .order_by("pk")[:ROWS_SHOWN]
     )
+    now = timezone.now()
     for job in jobs:
         steps = list(job.steps.all())
         done = [step for step in steps if step.state == StepState.DONE]
         current = next((s for s in steps if s.state != StepState.DONE), None)
         job.now_at = current.label if current else ""  # type: ignore[attr-defined]
+        job.age_s = int((now - job.created_at).total_seconds())  # type: ignore[attr-defined]
         job.done_text = f"{len(done)} of {len(steps)}"  # type: ignore[attr-defined]
     return {"shows_jobs": True, "jobs": jobs, "job_total": open_jobs.count()}
 

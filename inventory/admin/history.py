@@ -71,9 +71,9 @@ class CardEventAdmin(_HeldAdmin):
         "card",
         "kind",
         "conditions",
+        "holder",
         "reason",
         "actor",
-        "holder",
     )
     list_filter = ("kind", "to_condition")
     list_select_related = ("card__host",)
