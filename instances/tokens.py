@@ -5,7 +5,7 @@ import secrets
 from datetime import datetime
 
 from django.contrib.auth.models import User
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from instances.models import Account, ApiToken
@@ -51,6 +51,8 @@ def find(secret: str) -> ApiToken | None:
     return (
         ApiToken.objects.select_related("user", "account")
         .filter(digest=digest_of(secret), revoked_at=None, user__is_active=True)
+        # Who has left the account takes no token along.
+        .filter(account__members=F("user"))
         .filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
         .first()
     )
