@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -40,6 +39,7 @@ from tests.gpuhost.machine import (
     qemu_command,
 )
 from tests.gpuhost.paths import default_run_dir, locked
+from tests.gpuhost.ports import free_port
 from tests.gpuhost.progress import Progress
 from tests.gpuhost.qmp import Qmp
 from tests.gpuhost.saved_state import SavedState, new_state, save_and_quit, state_for
@@ -197,13 +197,18 @@ class VirtualGpuHost:
         image = ensure_image()
         state = state_for(image, self.name, self.board, self.card)
         progress = Progress(self.name)
-        if state.is_whole:
+        for last in (False, True):
+            if not state.is_whole:
+                break
             try:
                 return self._start_from(image, state, ports, progress)
             except HostFailed as error:
-                progress.step(f"the saved state is of no use, booting: {error}")
+                # kept in a file too: a caller that goes on may swallow stderr
+                (self.run_dir / "refused.log").write_text(f"{time.ctime()}\n{error}")
+                progress.step(f"the saved state is of no use: {error}")
                 process.kill(self.run_dir, self.name)
-                state.discard()
+                if last:
+                    state.discard()
         with locked(state.folder.with_suffix(".lock")):
             if not state.is_whole:
                 self._boot_and_save(image, state, ports, progress)
@@ -264,7 +269,7 @@ class VirtualGpuHost:
         """Start QEMU and wait for its QMP socket; returns the ports that it took."""
         for name in ("pid", "qmp.sock", "serial.log"):
             (self.run_dir / name).unlink(missing_ok=True)
-        for _ in range(5):
+        for attempt in range(6):
             command = qemu_command(
                 self.name,
                 self.board,
@@ -283,7 +288,9 @@ class VirtualGpuHost:
                 return ports
             if _PORT_TAKEN not in self._log("qemu.log"):
                 break
-            ports = self._ports()  # somebody was faster
+            time.sleep(0.2)
+            if attempt >= 3:  # not about to be free again
+                ports = self._ports()
         raise self._failed("QEMU did not start")
 
     def _monitor_answers(self) -> bool:
@@ -300,7 +307,7 @@ class VirtualGpuHost:
         return False
 
     def _has_ended(self) -> bool:
-        if (self.run_dir / "pid").exists():
+        if self._log("pid"):  # QEMU makes the file first, and fills it then
             return process.running_pid(self.run_dir, self.name) is None
         # no pid file: still starting, unless it has said why not
         return bool(self._log("qemu.log"))
@@ -322,14 +329,8 @@ class VirtualGpuHost:
             time.sleep(0.1)
 
     def _ports(self) -> tuple[int, int]:
-        with contextlib.ExitStack() as stack:
-            free = []
-            for _ in self._wanted_ports:
-                probe = stack.enter_context(socket.socket())
-                probe.bind(("127.0.0.1", 0))
-                free.append(probe.getsockname()[1])
         libvirt_port, debug_port = self._wanted_ports
-        return libvirt_port or free[0], debug_port or free[1]
+        return libvirt_port or free_port(), debug_port or free_port()
 
     def _write_facts(self, image: Image, ports: tuple[int, int]) -> HostFacts:
         pid = process.running_pid(self.run_dir, self.name)

@@ -54,9 +54,9 @@ def end(run_dir: Path, name: str, grace_s: float = 5) -> bool:
     if pid is None:
         return False
     os.kill(pid, signal.SIGTERM)
-    if not _gone(run_dir, name, grace_s):
+    if not _gone(pid, grace_s):
         os.kill(pid, signal.SIGKILL)
-        if not _gone(run_dir, name, 10):
+        if not _gone(pid, 10):
             raise HostImmortal(f"pid {pid} does not die")
     return True
 
@@ -67,13 +67,27 @@ def kill(run_dir: Path, name: str) -> bool:
     if pid is None:
         return False
     os.kill(pid, signal.SIGKILL)
-    return _gone(run_dir, name, 10)
+    return _gone(pid, 10)
 
 
-def _gone(run_dir: Path, name: str, within_s: float) -> bool:
+def _gone(pid: int, within_s: float) -> bool:
+    """Wait until a process has closed its files, its listening ports among them.
+
+    Its command line is empty before that, and its first thread may be a zombie while
+    others still hold the files.
+    """
     until = time.monotonic() + within_s
-    while running_pid(run_dir, name) is not None:
+    while not _has_closed_its_files(Path(f"/proc/{pid}")):
         if time.monotonic() > until:
             return False
         time.sleep(0.02)
     return True
+
+
+def _has_closed_its_files(process: Path) -> bool:
+    try:
+        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        threads = len(list((process / "task").iterdir()))
+    except OSError:
+        return True
+    return state == "Z" and threads <= 1
