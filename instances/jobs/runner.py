@@ -51,7 +51,7 @@ POSTPONE_MAX_S = 600
 # A reaper that overtakes a fresh job's own delivery would only wake two workers.
 _FRESH = timedelta(seconds=15)
 
-type_connect = Callable[[str], Hypervisor]
+Connector = Callable[[str], Hypervisor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def due_jobs() -> list[int]:
     )
 
 
-def run(job_id: int, connect_to: type_connect = connect) -> list[int]:
+def run(job_id: int, connect_to: Connector = connect) -> list[int]:
     """Work on a job as far as it goes now; return the ids of jobs to enqueue next.
 
     Does nothing if another worker holds it, it has ended, or earlier work on the same
@@ -173,7 +173,7 @@ def _next_jobs(job: Job) -> list[int]:
 class _Worker:
     """One attempt at one leased job."""
 
-    def __init__(self, lease: Lease, connect_to: type_connect) -> None:
+    def __init__(self, lease: Lease, connect_to: Connector) -> None:
         self.lease = lease
         self.job = lease.job
         self.kind = JobKind(lease.job.kind)
