@@ -20,6 +20,7 @@ class SimulatedHypervisor:
         self.devices = list(devices)
         self.documents: dict[str, str] = {}
         self.states: dict[str, DomainState] = {}
+        self.cpu_time_s = 1000.0
         self.volumes: dict[tuple[str, str], bytes] = {}
         self._lock = threading.RLock()
 
@@ -31,6 +32,12 @@ class SimulatedHypervisor:
 
     def domains(self) -> dict[str, DomainState]:
         return dict(self.states)
+
+    def domain_documents(self) -> dict[str, str]:
+        return dict(self.documents)
+
+    def cpu_seconds(self) -> float | None:
+        return self.cpu_time_s
 
     def define_domain(self, xml: str) -> None:
         with self._lock:

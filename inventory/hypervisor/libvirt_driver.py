@@ -120,6 +120,27 @@ class LibvirtHypervisor:
                     raise
         return states
 
+    @_translates
+    def domain_documents(self) -> dict[str, str]:
+        documents = {}
+        for domain in self._connection.listAllDomains():
+            try:
+                documents[domain.UUIDString()] = str(domain.XMLDesc(0))
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+        return documents
+
+    @_translates
+    def cpu_seconds(self) -> float | None:
+        try:
+            times = self._connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
+                return None
+            raise
+        return float(sum(times.values())) / 1e9
+
     @staticmethod
     def _state(domain: libvirt.virDomain) -> DomainState:
         return _STATES.get(domain.state()[0], DomainState.OTHER)

@@ -32,6 +32,15 @@ class Hypervisor(Protocol):
     def domains(self) -> dict[str, DomainState]:
         """Return the state of every domain, defined or running, by UUID."""
 
+    def domain_documents(self) -> dict[str, str]:
+        """Return what domain_xml() says of every domain, by UUID."""
+
+    def cpu_seconds(self) -> float | None:
+        """Return the CPU time since the host's boot, summed over its CPUs, idle included.
+
+        virNodeGetCPUStats; None where the driver cannot tell. It falls at a reboot.
+        """
+
     def define_domain(self, xml: str) -> None:
         """Define, or define anew, a domain after validation (VIR_DOMAIN_DEFINE_VALIDATE)."""
 

@@ -54,6 +54,13 @@ class SupervisedHypervisor:
         states = self._call("domains")
         return {uuid: DomainState(state) for uuid, state in states.items()}
 
+    def domain_documents(self) -> dict[str, str]:
+        return dict(self._call("domain_documents"))
+
+    def cpu_seconds(self) -> float | None:
+        seconds = self._call("cpu_seconds")
+        return None if seconds is None else float(seconds)
+
     def define_domain(self, xml: str) -> None:
         self._call("define_domain", xml)
 

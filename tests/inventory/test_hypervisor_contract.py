@@ -87,7 +87,9 @@ def test_domain_goes_through_its_life(
     hypervisor.start_domain(domain.uuid)
     assert hypervisor.domain_state(domain.uuid) is DomainState.RUNNING
     assert hypervisor.domains()[domain.uuid] is DomainState.RUNNING
-    assert differences(domain, parse_domain(hypervisor.domain_xml(domain.uuid))) == []
+    document = hypervisor.domain_documents()[domain.uuid]
+    for shown in (document, hypervisor.domain_xml(domain.uuid)):
+        assert differences(domain, parse_domain(shown)) == []
     with pytest.raises(HypervisorError) as again:
         hypervisor.start_domain(domain.uuid)
     # VIR_ERR_OPERATION_INVALID; libvirt's test driver says 1.
@@ -145,6 +147,16 @@ def test_capabilities_can_be_read(driver: tuple[str, Hypervisor]) -> None:
     assert (
         len(parse_host(hypervisor.capabilities(), hypervisor.pci_devices()).nodes) == 2
     )
+
+
+def test_cpu_time_since_boot_never_falls(driver: tuple[str, Hypervisor]) -> None:
+    kind, hypervisor = driver
+    first, second = hypervisor.cpu_seconds(), hypervisor.cpu_seconds()
+
+    if first is None or second is None:
+        assert kind == "libvirt-test"
+    else:
+        assert 0 < first <= second
 
 
 def test_volume_that_is_not_there_is_empty(driver: tuple[str, Hypervisor]) -> None:
