@@ -23,7 +23,21 @@ HTTPS = environment.boolean("GPUCLOUD_HTTPS", default=True)
 # card on without cleaning it. Nothing of that is acceptable in production.
 LAB = environment.boolean("GPUCLOUD_LAB", default=False)
 LAB_SKIPS_SANITISING = LAB and environment.boolean(
-    "GPUCLOUD_LAB_SKIPS_SANITISING", default=True
+    "GPUCLOUD_LAB_SKIPS_SANITISING", default=False
+)
+# How often each host is compared with the rows; three cycles unseen and it sells nothing.
+RECONCILE_CYCLE_S = environment.whole_number(
+    "GPUCLOUD_RECONCILE_CYCLE_S", default=30, minimum=1
+)
+CARDS_CLEANED_PER_HOST = environment.whole_number(
+    "GPUCLOUD_CARDS_CLEANED_PER_HOST", default=2, minimum=1
+)
+# More of a region's cards than this quarantined within the window: a person is asked.
+QUARANTINE_SHARE_PERCENT = environment.whole_number(
+    "GPUCLOUD_QUARANTINE_SHARE_PERCENT", default=10
+)
+QUARANTINE_WINDOW_S = environment.whole_number(
+    "GPUCLOUD_QUARANTINE_WINDOW_S", default=3600, minimum=60
 )
 DATABASES = {
     "default": {

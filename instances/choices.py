@@ -27,6 +27,12 @@ ENDED_PHASES = (Phase.DELETED, Phase.FAILED)
 class JobKind(TextChoices):
     LAUNCH = "launch", "launch"
     DELETE = "delete", "delete"
+    SANITISE = "sanitise", "sanitise and test"
+    TEST = "test", "test"
+
+
+INSTANCE_JOBS = (JobKind.LAUNCH, JobKind.DELETE)
+CARD_JOBS = (JobKind.SANITISE, JobKind.TEST)
 
 
 class JobState(TextChoices):

@@ -251,6 +251,16 @@ def _hostdevs(functions: tuple[PciAddress, ...], bus: int) -> list[etree._Elemen
 
 def differences(spec: DomainSpec, live: LiveDomain) -> list[str]:
     """Return how a live domain differs from what was claimed for it; empty if it does not."""
+    return [
+        f"{what}: claimed {claimed}, running with {running}"
+        for what, claimed, running in resource_differences(spec, live)
+    ]
+
+
+def resource_differences(
+    spec: DomainSpec, live: LiveDomain
+) -> list[tuple[str, object, object]]:
+    """Return (what, claimed, running with) for each resource that differs."""
     pins = {vcpu: (cpu,) for vcpu, cpu in spec.vcpu_pins.items()}
     cells = (
         {i: (cell.node, cell.memory_mib) for i, cell in enumerate(spec.cells)}
@@ -267,7 +277,7 @@ def differences(spec: DomainSpec, live: LiveDomain) -> list[str]:
         if spec.is_split
         else {}
     )
-    pairs = (
+    pairs: tuple[tuple[str, object, object], ...] = (
         ("UUID", spec.uuid, live.uuid),
         ("memory, MiB", spec.memory_mib, live.memory_mib),
         ("vCPUs", len(spec.vcpu_pins), live.vcpus),
@@ -278,7 +288,7 @@ def differences(spec: DomainSpec, live: LiveDomain) -> list[str]:
         ("nodes of the cards", hung, live.hostdev_cells),
     )
     return [
-        f"{what}: claimed {claimed}, running with {running}"
+        (what, claimed, running)
         for what, claimed, running in pairs
         if claimed != running
     ]

@@ -1,6 +1,7 @@
 """Reads that admin, API and jobs share; they open no transaction and change nothing."""
 
 from collections import defaultdict
+from uuid import UUID
 
 from django.db.models import QuerySet
 
@@ -63,10 +64,15 @@ def spec_of(instance: Instance) -> DomainSpec | None:
 
     Three queries. The claims are the only home of host, node, CPUs and addresses.
     """
-    node_claims = open_node_claims(instance.uuid)
+    return spec_of_consumer(instance.uuid, instance)
+
+
+def spec_of_consumer(consumer: UUID, instance: Instance | None) -> DomainSpec | None:
+    """As spec_of(), also for claims whose instance is unknown: then it boots nothing."""
+    node_claims = open_node_claims(consumer)
     if not node_claims:
         return None
-    card_claims = open_card_claims(instance.uuid)
+    card_claims = open_card_claims(consumer)
     functions: dict[int, list[CardFunction]] = defaultdict(list)
     for function in CardFunction.objects.filter(
         card__in=[claim.card_id for claim in card_claims]
@@ -90,6 +96,8 @@ def spec_of(instance: Instance) -> DomainSpec | None:
         for claim in node_claims
     )
     host = node_claims[0].numa_node.host
+    if instance is None:
+        return DomainSpec(str(consumer), "", "", host.domain_type, cells, "")
     return DomainSpec(
         uuid=str(instance.uuid),
         # Not the customer's label: two accounts may use one label on one host.

@@ -7,9 +7,10 @@ from django_q.models import Schedule  # noqa: TID251
 from django_q.tasks import async_task, result  # noqa: TID251
 
 from instances.jobs import runner
-from inventory import host_state
+from instances import reconcile
+from instances.jobs import card_work
 
-_EVERY_MINUTE = ("instances.tasks.enqueue_due_jobs", "instances.tasks.poll_hosts")
+_EVERY_MINUTE = ("instances.tasks.enqueue_due_jobs", "instances.tasks.look_after_fleet")
 
 
 def enqueue_job(job_id: int) -> None:
@@ -30,14 +31,28 @@ def enqueue_due_jobs() -> int:
     return len(job_ids)
 
 
-def poll_hosts() -> None:
-    """One task a host: a frozen one holds one worker for its deadline and no other host."""
-    for host_id in host_state.polled_host_ids():
-        async_task("instances.tasks.poll_host", host_id, task_name=f"poll {host_id}")
+def look_after_fleet() -> None:
+    """Enqueue what is due of hosts and cards; `manage.py watch` does so every second.
+
+    One task a host: a frozen one holds one worker for its deadline and no other host.
+    """
+    for host_id in reconcile.take_due_hosts():
+        enqueue_reconcile(host_id)
+    for host_id in card_work.hosts_with_work():
+        for job_id in card_work.plan(host_id):
+            enqueue_job(job_id)
 
 
-def poll_host(host_id: int) -> bool:
-    return host_state.poll(host_id)
+def enqueue_reconcile(host_id: int) -> None:
+    async_task("instances.tasks.reconcile_host", host_id, task_name=f"host {host_id}")
+
+
+def reconcile_host(host_id: int) -> int:
+    """Compare one host with its rows; returns the number of open discrepancies."""
+    found = reconcile.reconcile(host_id)
+    for job_id in card_work.plan(host_id):
+        enqueue_job(job_id)
+    return len(found)
 
 
 def answer() -> str:

@@ -13,7 +13,7 @@ from inventory.exceptions import EnrolmentRefused
 from inventory.hypervisor.port import Hypervisor
 from inventory.hypervisor.supervised import connect
 from inventory.hypervisor.xml import parse_host
-from inventory.ledger import Actor, change_condition, lock_host, record, refresh_shape
+from inventory.ledger import Actor, lock_host, record_place, refresh_shape
 from inventory.models import (
     Card,
     CardFunction,
@@ -65,7 +65,7 @@ def enrol(
     """Enrol a host, or add the new cards of one that is enrolled already.
 
     Raises EnrolmentRefused with every reason, HostUnreachable or another HypervisorError;
-    nothing is half made. Cards start as unverified (as ready in a lab that skips cleaning).
+    nothing is half made. Cards start as unverified, and are sold once they are tested.
     """
     region = _check_order(order)
     facts = observe(hypervisor or connect(order.uri))
@@ -77,7 +77,7 @@ def enrol(
         host, is_new = _host_row(order, region, facts)
         report = EnrolmentReport(host, is_new, not_for_sale=not_for_sale)
         for found in sellable(findings):
-            card = _card_row(host, found, actor)
+            card = add_card(host, found, Actor(actor, f"enrolled on {host}"))
             if card is not None:
                 report.new_cards.append(card)
         refresh_shape(host)
@@ -229,8 +229,8 @@ def _node_rows(host: Host, facts: NodeFacts, order: EnrolmentOrder) -> None:
     )
 
 
-def _card_row(host: Host, found: CardForSale, actor: str) -> Card | None:
-    """Make the card's rows and first events; None if it is known already.
+def add_card(host: Host, found: CardForSale, actor: Actor) -> Card | None:
+    """Make an unverified card's rows on the locked host; None if it is known already.
 
     A known identity elsewhere, or a slot that another card holds, is left to people: an
     address alone never says which card it is.
@@ -250,6 +250,13 @@ def _card_row(host: Host, found: CardForSale, actor: str) -> Card | None:
         identity_is_weak=is_weak,
         slot_path=slot_path,
     )
+    write_functions(card, found)
+    record_place(card, CardEventKind.ENROLLED, actor)
+    return card
+
+
+def write_functions(card: Card, found: CardForSale) -> None:
+    """Make the rows of a card's PCI functions as found."""
     CardFunction.objects.bulk_create(
         CardFunction(
             card=card,
@@ -257,11 +264,7 @@ def _card_row(host: Host, found: CardForSale, actor: str) -> Card | None:
             pci_id=function.pci_id,
             class_code=f"{function.class_code:06x}",
             iommu_group=group,
+            driver=function.driver or "",
         )
         for function, group in zip(found.card.functions, found.groups, strict=True)
     )
-    record(card, CardEventKind.ENROLLED, None, Actor(actor, f"enrolled on {host}"))
-    if settings.LAB_SKIPS_SANITISING:
-        why = Actor(actor, "lab setting: cards are ready without a test")
-        change_condition(card, CardCondition.READY, why)
-    return card

@@ -6,16 +6,23 @@ claims of one host are made one after another; the constraints are the last word
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.db.models import F
-from django.db.models.functions import Now
-from django.utils import timezone
 
 from inventory.choices import CARD_TRANSITIONS, CardCondition, CardEventKind
 from inventory.exceptions import NotClaimable, StaleState, TransitionForbidden
-from inventory.models import Card, CardClaim, CardEvent, Host, NodeClaim, NumaNode
+from inventory.models import (
+    Card,
+    CardCheck,
+    CardClaim,
+    CardEvent,
+    Host,
+    NodeClaim,
+    NumaNode,
+)
 from inventory.shape import shape_of
 from inventory.snapshots import snapshots_of
 from inventory.topology import NodeShare
@@ -23,10 +30,24 @@ from inventory.topology import NodeShare
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did it and why, as the ledger keeps it. name: user:NAME, account:ID, job:ID."""
+    """Who did it and why, as the ledger keeps it.
+
+    name: user:NAME, account:ID, job:ID or system:PART.
+    """
 
     name: str
     reason: str
+
+
+def clock() -> datetime:
+    """Return the database's time of this moment, not of the transaction's start.
+
+    One clock for all machines: under a host's lock, its history never runs backwards.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone()
+    return now  # type: ignore[no-any-return]
 
 
 def lock_host(host_id: int) -> Host:
@@ -49,7 +70,7 @@ def claim(
     """
     shares = list(shares)
     nodes = {node.number: node for node in NumaNode.objects.filter(host=host)}
-    now = timezone.now()
+    now = clock()
     try:
         NodeClaim.objects.bulk_create(
             NodeClaim(
@@ -86,12 +107,12 @@ def claim(
     refresh_shape(host)
 
 
-def release(consumer: UUID, actor: Actor, *, next_condition: CardCondition) -> int:
+def release(consumer: UUID, actor: Actor) -> list[int]:
     """End every open claim of `consumer`, by claim and never by address.
 
-    The caller has proof that the consumer's domain is absent. A ready card becomes
-    `next_condition` (dirty, but for labs); one that is quarantined or missing stays so.
-    Returns the number of claims ended; 0 if there was none, which is no error.
+    The caller has proof that the consumer's domain is absent. A ready card becomes dirty;
+    one that is quarantined or missing stays so. Returns the ids of the hosts on which
+    something was released, none if nothing was held, which is no error.
     """
     host_ids = sorted(
         set(
@@ -100,81 +121,95 @@ def release(consumer: UUID, actor: Actor, *, next_condition: CardCondition) -> i
             )
         )
     )
-    released = 0
     for host_id in host_ids:
-        released += _release_on(lock_host(host_id), consumer, actor, next_condition)
-    return released
+        _release_on(lock_host(host_id), consumer, actor)
+    return host_ids
 
 
-def _release_on(
-    host: Host, consumer: UUID, actor: Actor, next_condition: CardCondition
-) -> int:
-    now = timezone.now()
+def _release_on(host: Host, consumer: UUID, actor: Actor) -> None:
+    now = clock()
     open_claims = list(
         CardClaim.objects.filter(
             consumer=consumer, released_at=None, card__host=host
         ).select_related("card")
     )
-    node_claims = NodeClaim.objects.filter(
+    NodeClaim.objects.filter(
         consumer=consumer, released_at=None, numa_node__host=host
     ).update(released_at=now)
     CardClaim.objects.filter(pk__in=[c.pk for c in open_claims]).update(released_at=now)
-    events = []
-    for card_claim in open_claims:
-        condition = CardCondition(card_claim.card.condition)
-        events.append(
-            CardEvent(
-                card=card_claim.card,
-                at=now,
-                kind=CardEventKind.RELEASED,
-                from_condition=condition,
-                to_condition=condition,
-                actor=actor.name,
-                reason=actor.reason,
-                consumer=consumer,
-                claim=card_claim,
-            )
+    CardEvent.objects.bulk_create(
+        CardEvent(
+            card=card_claim.card,
+            at=now,
+            kind=CardEventKind.RELEASED,
+            from_condition=card_claim.card.condition,
+            to_condition=card_claim.card.condition,
+            actor=actor.name,
+            reason=actor.reason,
+            consumer=consumer,
+            claim=card_claim,
         )
-    CardEvent.objects.bulk_create(events)
+        for card_claim in open_claims
+    )
     for card_claim in open_claims:
         if card_claim.card.condition == CardCondition.READY:
-            change_condition(card_claim.card, CardCondition.DIRTY, actor)
-            if next_condition != CardCondition.DIRTY:
-                change_condition(card_claim.card, next_condition, actor)
+            change_condition(
+                card_claim.card, CardCondition.DIRTY, actor, claim=card_claim
+            )
     refresh_shape(host)
-    return node_claims + len(open_claims)
 
 
-def change_condition(card: Card, to: CardCondition, actor: Actor) -> None:
+def change_condition(
+    card: Card,
+    to: CardCondition,
+    actor: Actor,
+    *,
+    check: CardCheck | None = None,
+    claim: CardClaim | None = None,
+) -> None:
     """Move `card` to another condition by a guarded update, and tell the ledger.
 
     The caller holds the host's lock and refreshes its shape. Raises TransitionForbidden for
     a step that the life cycle lacks and StaleState if the row changed since it was read.
+    check: the evidence for the step. claim: the claim that it is a consequence of.
     """
     before = CardCondition(card.condition)
     if to not in CARD_TRANSITIONS[before]:
         raise TransitionForbidden(f"{card} cannot go from {before} to {to}")
+    now = clock()
     changed = Card.objects.filter(pk=card.pk, condition=before).update(
-        condition=to, condition_changed_at=Now()
+        condition=to, condition_changed_at=now
     )
     if not changed:
         raise StaleState(f"{card} is no longer {before}")
     card.condition = to
-    record(card, CardEventKind.CONDITION, before, actor)
-
-
-def record(
-    card: Card, kind: CardEventKind, before: CardCondition | None, actor: Actor
-) -> None:
-    """Append one event about `card`, whose condition is the new one."""
+    card.condition_changed_at = now
     CardEvent.objects.create(
         card=card,
-        at=timezone.now(),
+        at=now,
+        kind=CardEventKind.CONDITION,
+        from_condition=before,
+        to_condition=to,
+        actor=actor.name,
+        reason=actor.reason,
+        check_done=check,
+        claim=claim,
+        consumer=claim.consumer if claim else None,
+    )
+
+
+def record_place(card: Card, kind: CardEventKind, actor: Actor) -> None:
+    """Append where `card` is from now on: it was enrolled, or it moved."""
+    CardEvent.objects.create(
+        card=card,
+        at=clock(),
         kind=kind,
-        from_condition=before or "",
+        from_condition="" if kind is CardEventKind.ENROLLED else card.condition,
         to_condition=card.condition,
         actor=actor.name,
         reason=actor.reason,
+        host_id=card.host_id,
+        slot_path=card.slot_path,
     )
 
 

@@ -2,25 +2,73 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import timedelta
+from functools import reduce
+from operator import or_
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
 
-from inventory.choices import CardCondition, HostConnection, HostPolicy
-from inventory.models import Card, CardClaim, Host, HostCpu, NodeClaim, NumaNode
+from inventory.choices import AlertClass, CardCondition, HostConnection, HostPolicy
+from inventory.models import (
+    Alert,
+    Card,
+    CardClaim,
+    Discrepancy,
+    Host,
+    HostCpu,
+    NodeClaim,
+    NumaNode,
+)
 from inventory.topology import FreeCard, HostSnapshot, NodeSnapshot
+
+STALE_CYCLES = 3
+
+
+def stale_after() -> timedelta:
+    """Return how old the last sight of a host may be before it sells nothing."""
+    return timedelta(seconds=STALE_CYCLES * settings.RECONCILE_CYCLE_S)
 
 
 def accepting_hosts() -> QuerySet[Host]:
-    """Return the hosts on which a claim may be made."""
+    """Return the hosts on which a claim may be made.
+
+    A host that nobody has looked at for some cycles is as unknown as one that was asked
+    in vain: should reconciliation stand still, sales stop with it.
+    """
     return Host.objects.filter(
-        policy=HostPolicy.IN_SERVICE, connection=HostConnection.OK
+        ~_is_blocked(host="pk", region="region"),
+        policy=HostPolicy.IN_SERVICE,
+        connection=HostConnection.OK,
+        last_seen_at__gt=Now() - stale_after(),
     )
 
 
 def free_cards() -> QuerySet[Card]:
-    """Return the cards that are ready and that nobody holds, on whatever host."""
+    """Return the cards that are ready and that nobody holds, on whatever host.
+
+    Nothing prevents their claim but perhaps their host.
+    """
     held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
-    return Card.objects.filter(~Exists(held), condition=CardCondition.READY)
+    return Card.objects.filter(
+        ~Exists(held), ~_is_blocked(card="pk"), condition=CardCondition.READY
+    )
+
+
+def _is_blocked(**outer: str) -> Q:
+    """Return "an open discrepancy or alert prevents claims", for the subjects named."""
+    alerts = Alert.objects.filter(
+        reduce(or_, (Q(**{name: OuterRef(path)}) for name, path in outer.items())),
+        alert_class=AlertClass.PREVENTS_CLAIMS,
+        cleared_at=None,
+    )
+    discrepancies = Discrepancy.objects.filter(prevents_claims=True, resolved_at=None)
+    if "card" in outer:
+        discrepancies = discrepancies.filter(card=OuterRef(outer["card"]))
+    else:
+        discrepancies = discrepancies.filter(host=OuterRef(outer["host"]), card=None)
+    return Q(Exists(alerts)) | Q(Exists(discrepancies))
 
 
 def snapshots_of(hosts: Iterable[Host]) -> list[HostSnapshot]:

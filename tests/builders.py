@@ -7,17 +7,32 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils import timezone
 
 from flags.models import Flag
 from instances import tokens
 from instances.actions.launch import LaunchOrder
 from instances.models import Account, Image, Plan
 from instances.placement import NumaPolicy
-from inventory.choices import CardCondition, CardEventKind, HostConnection
-from inventory.ledger import Actor, change_condition, record, refresh_shape
+from inventory.choices import (
+    CardCondition,
+    CardEventKind,
+    CheckKind,
+    CheckOutcome,
+    HostConnection,
+)
+from inventory.ledger import (
+    Actor,
+    change_condition,
+    clock,
+    record_place,
+    refresh_shape,
+)
 from inventory.models import (
     Card,
+    CardCheck,
     CardFunction,
+    CheckImage,
     GpuModel,
     Host,
     HostCpu,
@@ -37,8 +52,18 @@ def make_region(slug: str = "us-east", **fields: Any) -> Region:
 
 
 def make_gpu_model(slug: str = "rtx6000", pci_id: str = "10de:1e30") -> GpuModel:
+    image, _ = CheckImage.objects.get_or_create(
+        slug="check", defaults={"kernel_path": "/var/lib/libvirt/images/check.elf"}
+    )
     model, _ = GpuModel.objects.get_or_create(
-        slug=slug, defaults={"name": f"Quadro {slug}", "memory_mib": 24576}
+        slug=slug,
+        defaults={
+            "name": f"Quadro {slug}",
+            "memory_mib": 24576,
+            "scrub_mib": 64,
+            "scrub_image": image,
+            "test_image": image,
+        },
     )
     PciId.objects.get_or_create(pci_id=pci_id, defaults={"gpu_model": model})
     return model
@@ -67,6 +92,7 @@ def make_host(
             "host_uuid": uuid.uuid4(),
             "domain_type": "qemu",
             "connection": HostConnection.OK,
+            "last_seen_at": timezone.now(),
             **fields,
         }
     )
@@ -118,12 +144,42 @@ def make_card(
             class_code="030000",
             iommu_group=int(slot_path.split(":")[1], 16),
         )
-    record(card, CardEventKind.ENROLLED, None, _ACTOR)
-    if condition != CardCondition.UNVERIFIED:
-        path = {CardCondition.DIRTY: [CardCondition.READY, CardCondition.DIRTY]}
-        for step in path.get(condition, [condition]):
-            change_condition(card, step, _ACTOR)
+    record_place(card, CardEventKind.ENROLLED, _ACTOR)
+    for step in _PATHS.get(condition, (condition,)):
+        if step == CardCondition.READY:
+            make_check(card)
+        change_condition(card, step, _ACTOR)
     return card
+
+
+_PATHS: dict[CardCondition, tuple[CardCondition, ...]] = {
+    CardCondition.UNVERIFIED: (),
+    CardCondition.READY: (CardCondition.TESTING, CardCondition.READY),
+    CardCondition.DIRTY: (
+        CardCondition.TESTING,
+        CardCondition.READY,
+        CardCondition.DIRTY,
+    ),
+    CardCondition.RETIRED: (CardCondition.QUARANTINED, CardCondition.RETIRED),
+}
+
+
+def make_check(
+    card: Card,
+    kind: CheckKind = CheckKind.TEST,
+    outcome: CheckOutcome = CheckOutcome.PASSED,
+) -> CardCheck:
+    """Make the evidence of a check that began and ended now."""
+    now = clock()
+    return CardCheck.objects.create(
+        card=card,
+        kind=kind,
+        outcome=outcome,
+        finding="made for a test",
+        started_at=now,
+        finished_at=now,
+        actor=_ACTOR.name,
+    )
 
 
 def make_user(username: str = "", **fields: Any) -> User:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from lxml import etree
+from pytest_django import DjangoDbBlocker
 
 from instances.jobs import runner
 from instances.jobs.steps import ObserveRunning
@@ -29,6 +31,18 @@ def simulated_host() -> SimulatedHypervisor:
     return SimulatedHypervisor(
         recorded("capabilities-2x2.xml"), recorded_devices("pci-2x2-rtx6000.xml")
     )
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Let tests empty the tables that nobody else may empty."""
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        for trigger, table in (
+            ("card_event_no_truncate", "inventory_cardevent"),
+            ("card_check_no_truncate", "inventory_cardcheck"),
+            ("card_claim_no_truncate", "inventory_cardclaim"),
+        ):
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
 
 
 @pytest.fixture(autouse=True)

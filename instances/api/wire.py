@@ -7,6 +7,7 @@ from django.utils.crypto import salted_hmac
 
 from instances.choices import Desired, Phase
 from instances.models import Instance
+from inventory.hypervisor.port import DomainState
 
 # Linode API v4, Linode "status". Ended phases have none: those instances are not found.
 _STATUS = {
@@ -15,6 +16,7 @@ _STATUS = {
     Phase.RUNNING: "running",
     Phase.DELETING: "deleting",
 }
+_OFF = (DomainState.OFF, DomainState.CRASHED)
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 
 
@@ -23,6 +25,9 @@ def status_of(instance: Instance) -> str:
     if instance.desired == Desired.DELETED:
         # Accepted, though the host has not begun: the customer's part is over.
         return "deleting"
+    if instance.phase == Phase.RUNNING and instance.observed in _OFF:
+        # Its cards stay its own until it is deleted.
+        return "offline"
     return _STATUS[Phase(instance.phase)]
 
 

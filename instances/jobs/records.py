@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
 from flags.availability import is_available
 from instances.models import Instance, Job
-from inventory.choices import CardCondition
 from inventory.hypervisor.port import DomainState
 from inventory.ledger import Actor, release
 
@@ -36,10 +34,5 @@ class InstanceRecords:
             f"{self.job.get_kind_display()} of {self.job.instance.label} "
             f"for {self.job.actor}: the domain is proven absent",
         )
-        after = (
-            CardCondition.READY
-            if settings.LAB_SKIPS_SANITISING
-            else CardCondition.DIRTY
-        )
         with transaction.atomic():
-            release(self.job.instance.uuid, actor, next_condition=after)
+            release(self.job.instance.uuid, actor)

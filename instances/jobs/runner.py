@@ -12,34 +12,25 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from instances.choices import (
-    ENDED_JOB_STATES,
-    Desired,
-    JobKind,
-    JobState,
-    StepState,
-)
-from instances.exceptions import (
-    JobAbandoned,
-    LeaseLost,
-    StepFailed,
-)
-from instances.jobs import progress
-from instances.jobs.context import Machine, StepContext
-from instances.jobs.records import InstanceRecords
+from instances.choices import ENDED_JOB_STATES, JobKind, JobState, StepState
+from instances.exceptions import JobAbandoned, LeaseLost, StepFailed
+from instances.jobs import card_work, progress
+from instances.jobs.failure import Failure
+from instances.jobs.queueing import queue
 from instances.jobs.steps import Step
-from instances.jobs.workflows import UNDONE_ON_FAILURE, WORKFLOWS
+from instances.jobs.subjects import Connector, subject_of
+from instances.jobs.workflows import UNDONE_ON_FAILURE, WAITS_FOR_HOST, WORKFLOWS
 from instances.models import Instance, Job, JobStep
-from instances.selectors import host_of, spec_of
 from inventory import host_state
 from inventory.exceptions import HostUnreachable, HypervisorError
-from inventory.hypervisor.port import Hypervisor
 from inventory.hypervisor.supervised import connect
+from inventory.models import Card, NodeClaim
 
 logger = logging.getLogger(__name__)
 
@@ -51,32 +42,12 @@ POSTPONE_MAX_S = 600
 # A reaper that overtakes a fresh job's own delivery would only wake two workers.
 _FRESH = timedelta(seconds=15)
 
-Connector = Callable[[str], Hypervisor]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a step cannot be done. can_wait: trying again later may help."""
-
-    public_message: str
-    detail: str
-    can_wait: bool = False
-
 
 def create(
     kind: JobKind, instance: Instance, actor: str, username: str, deadline_s: int
 ) -> Job:
     """Write a queued job with its steps and its event, in the caller's transaction."""
-    job = Job.objects.create(
-        kind=kind,
-        instance=instance,
-        actor=actor,
-        deadline_at=Now() + timedelta(seconds=deadline_s),
-    )
-    JobStep.objects.bulk_create(
-        JobStep(job=job, position=position, name=step.name, label=step.label)
-        for position, step in enumerate(WORKFLOWS[kind])
-    )
+    job = queue(kind, actor, deadline_s, instance=instance)
     progress.announce(job, instance, username)
     return job
 
@@ -152,22 +123,37 @@ def _acquire(job_id: int) -> Lease | None:
     return Lease(Job.objects.select_related("instance").get(pk=job_id), token)
 
 
+def _same_subject(job: Job) -> QuerySet[Job]:
+    if job.card_id is not None:
+        return Job.objects.filter(card=job.card_id)
+    return Job.objects.filter(instance=job.instance_id)
+
+
 def _earlier_work(job: Job) -> bool:
     return (
-        Job.objects.filter(instance=job.instance_id, pk__lt=job.pk)
+        _same_subject(job).filter(pk__lt=job.pk)
         .exclude(state__in=ENDED_JOB_STATES)
         .exists()
     )
 
 
 def _next_jobs(job: Job) -> list[int]:
-    """Return the next queued job of the instance once this one has ended."""
+    """Return the jobs that wait for this one, once it has ended."""
     job.refresh_from_db(fields=["state"])
     if job.state not in ENDED_JOB_STATES:
         return []
-    waiting = Job.objects.filter(instance=job.instance_id, state=JobState.QUEUED)
-    first = waiting.order_by("pk").first()
-    return [first.pk] if first else []
+    if job.card_id is not None:
+        return card_work.plan(Card.objects.get(pk=job.card_id).host_id)
+    first = _same_subject(job).filter(state=JobState.QUEUED).order_by("pk").first()
+    # What the instance let go of is cleaned at once.
+    released_on = (
+        NodeClaim.objects.filter(consumer=job.instance.uuid, released_at__isnull=False)
+        .order_by("numa_node__host_id")
+        .values_list("numa_node__host_id", flat=True)
+        .distinct()
+    )
+    cleaning = [new for host_id in released_on for new in card_work.plan(host_id)]
+    return [*([first.pk] if first else []), *cleaning]
 
 
 class _Worker:
@@ -178,7 +164,7 @@ class _Worker:
         self.job = lease.job
         self.kind = JobKind(lease.job.kind)
         self.steps = WORKFLOWS[self.kind]
-        self.connect_to = connect_to
+        self.subject = subject_of(lease.job, connect_to)
 
     def work(self) -> None:
         if self.job.state == JobState.RUNNING:
@@ -186,7 +172,9 @@ class _Worker:
             if failure is None:
                 self._end(JobState.SUCCEEDED)
                 return
-            if self.kind not in UNDONE_ON_FAILURE:
+            if self.kind not in UNDONE_ON_FAILURE or (
+                failure.can_wait and self.kind in WAITS_FOR_HOST
+            ):
                 self._postpone(failure)
                 return
             self._start_unwinding(failure)
@@ -197,7 +185,7 @@ class _Worker:
             self._postpone(failure)
 
     def _worn_out(self) -> Failure | None:
-        if self.kind in UNDONE_ON_FAILURE and self.job.attempts > MAX_ATTEMPTS:
+        if self.kind == JobKind.LAUNCH and self.job.attempts > MAX_ATTEMPTS:
             return Failure(
                 "The launch was interrupted too often. Please try again.",
                 f"{self.job.attempts - 1} attempts ended without a result",
@@ -213,7 +201,7 @@ class _Worker:
             if row.state == StepState.DONE:
                 continue
             self._begin(step, row)
-            failure = self._unwanted() or self._attempt(step, step.do)
+            failure = self.subject.unwanted() or self._attempt(step, step.do)
             if failure is not None:
                 self._mark(row, StepState.FAILED, failure.detail)
                 return failure
@@ -231,13 +219,13 @@ class _Worker:
             self._mark(row, StepState.UNDONE, row.detail)
         return None
 
-    def _begin(self, step: Step, row: JobStep) -> None:
+    def _begin(self, step: Step[Any], row: JobStep) -> None:
         with transaction.atomic():
             self.lease.renew(step.timeout_s)
             JobStep.objects.filter(pk=row.pk).update(
                 state=StepState.RUNNING, started_at=Now(), finished_at=None
             )
-            progress.step_begins(self.job, step.name, row.position, len(self.steps))
+            self.subject.step_begins(step.name, row.position, len(self.steps))
 
     def _mark(self, row: JobStep, state: StepState, detail: str = "") -> None:
         with transaction.atomic():
@@ -246,22 +234,8 @@ class _Worker:
                 state=state, finished_at=Now(), detail=detail
             )
 
-    def _unwanted(self) -> Failure | None:
-        """A launch is given up when its instance is to be deleted or its time is over."""
-        if self.kind not in UNDONE_ON_FAILURE:
-            return None
-        job = Job.objects.filter(pk=self.job.pk)
-        if job.filter(instance__desired=Desired.DELETED).exists():
-            return Failure("Deleted before it was ready.", "the instance is to go")
-        if job.filter(deadline_at__lt=Now()).exists():
-            return Failure(
-                "The launch took too long and was undone. Please try again.",
-                f"not done by {self.job.deadline_at:%Y-%m-%d %H:%M:%S} UTC",
-            )
-        return None
-
     def _attempt(
-        self, step: Step, act: Callable[[StepContext], None]
+        self, step: Step[Any], act: Callable[[Any], None]
     ) -> Failure | None:
         """Call the step's do or undo, with patience for a host that does not answer."""
         failure = None
@@ -273,9 +247,9 @@ class _Worker:
                 return failure
         return failure
 
-    def _attempt_once(self, act: Callable[[StepContext], None]) -> Failure | None:
+    def _attempt_once(self, act: Callable[[Any], None]) -> Failure | None:
         try:
-            act(self._context())
+            act(self.subject.context())
         except HostUnreachable as error:
             return Failure(
                 "The host of this machine does not answer.", str(error), can_wait=True
@@ -297,17 +271,6 @@ class _Worker:
             )
         return None
 
-    def _context(self) -> StepContext:
-        instance = Instance.objects.select_related(
-            "account", "plan", "region", "image"
-        ).get(pk=self.job.instance_id)
-        self.job.instance = instance
-        host, spec = host_of(instance), spec_of(instance)
-        machine = None
-        if host is not None and spec is not None:
-            machine = Machine(self.connect_to(host.libvirt_uri), spec)
-        return StepContext(InstanceRecords(self.job), machine)
-
     def _start_unwinding(self, failure: Failure) -> None:
         if failure.can_wait:
             self._note_unreachable()
@@ -320,9 +283,9 @@ class _Worker:
         self.job.public_message = failure.public_message[:500]
 
     def _note_unreachable(self) -> None:
-        host = host_of(self.job.instance)
-        if host is not None:
-            host_state.note_unreachable(host.pk)
+        host_id = self.subject.host_id()
+        if host_id is not None:
+            host_state.note_unreachable(host_id)
 
     def _postpone(self, failure: Failure) -> None:
         """Leave the job for the reaper; what is claimed stays claimed until then."""
@@ -342,6 +305,7 @@ class _Worker:
                 state=state, finished_at=Now(), lease_token=None, lease_expires_at=None
             )
             if state is JobState.SUCCEEDED:
-                progress.job_succeeded(self.job)
+                self.subject.succeeded()
             else:
-                progress.job_failed(self.job)
+                self.job.refresh_from_db(fields=["internal_detail"])
+                self.subject.failed(self.job.internal_detail)

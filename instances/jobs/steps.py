@@ -6,7 +6,7 @@ ran does nothing. Steps know libvirt's port and the records, and neither Django 
 
 import time
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from instances.domain_xml import (
     CONSOLE_FOLDER,
@@ -24,16 +24,22 @@ _ON = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTTING_DOWN)
 _POLL_S = 0.2
 
 
-class Step(Protocol):
-    """name: stable, in rows. label: for people. timeout_s: when its worker counts as dead."""
+C = TypeVar("C", contravariant=True)
+
+
+class Step(Protocol[C]):
+    """name: stable, in rows. label: for people. timeout_s: when its worker counts as dead.
+
+    C: what the step may use, a StepContext or a CardContext.
+    """
 
     name: str
     label: str
     timeout_s: int
 
-    def do(self, context: StepContext) -> None: ...
+    def do(self, context: C) -> None: ...
 
-    def undo(self, context: StepContext) -> None: ...
+    def undo(self, context: C) -> None: ...
 
 
 def _held(context: StepContext) -> Machine:

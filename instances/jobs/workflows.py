@@ -1,6 +1,9 @@
 """Which steps each kind of job is made of, in order."""
 
-from instances.choices import JobKind
+from typing import Any
+
+from instances.choices import CARD_JOBS, JobKind
+from instances.jobs.card_steps import AdmitCard, ClearCard, SanitiseCard, TestCard
 from instances.jobs.steps import (
     DefineDomain,
     DestroyDomain,
@@ -13,7 +16,9 @@ from instances.jobs.steps import (
     VerifyClaims,
 )
 
-WORKFLOWS: dict[JobKind, tuple[Step, ...]] = {
+WORKFLOWS: dict[JobKind, tuple[Step[Any], ...]] = {
+    JobKind.SANITISE: (ClearCard(), SanitiseCard(), TestCard(), AdmitCard()),
+    JobKind.TEST: (ClearCard(), TestCard(), AdmitCard()),
     JobKind.LAUNCH: (
         HoldClaims(),
         DefineDomain(),
@@ -25,4 +30,6 @@ WORKFLOWS: dict[JobKind, tuple[Step, ...]] = {
 }
 
 # A delete is never given up: what cannot be proven gone stays claimed, and is tried again.
-UNDONE_ON_FAILURE = frozenset({JobKind.LAUNCH})
+UNDONE_ON_FAILURE = frozenset({JobKind.LAUNCH, *CARD_JOBS})
+# What a silent host interrupts goes on when it answers again; a customer waits for no host.
+WAITS_FOR_HOST = frozenset({JobKind.DELETE, *CARD_JOBS})

@@ -1,10 +1,17 @@
-"""Work on an instance: steps, lease, attempts, deadline."""
+"""Work on an instance or a card: steps, lease, attempts, deadline."""
 
 from django.db import models
 from django.db.models import Q
 
-from instances.choices import JobKind, JobState, StepState
+from instances.choices import (
+    CARD_JOBS,
+    INSTANCE_JOBS,
+    JobKind,
+    JobState,
+    StepState,
+)
 from instances.models.instance import Instance
+from inventory.models import Card
 
 
 class Job(models.Model):
@@ -12,7 +19,14 @@ class Job(models.Model):
 
     kind = models.CharField(max_length=10, choices=JobKind)
     instance = models.ForeignKey(
-        Instance, on_delete=models.PROTECT, related_name="jobs"
+        Instance,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="jobs",
+    )
+    card = models.ForeignKey(
+        Card, null=True, blank=True, on_delete=models.PROTECT, related_name="jobs"
     )
     state = models.CharField(max_length=10, choices=JobState, default=JobState.QUEUED)
     actor = models.CharField(max_length=150, help_text="Who asked: user:NAME.")
@@ -36,7 +50,19 @@ class Job(models.Model):
                 fields=["instance"],
                 condition=Q(state__in=[JobState.RUNNING, JobState.UNWINDING]),
                 name="job_one_at_work_per_instance",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["card"],
+                condition=~Q(state__in=[JobState.SUCCEEDED, JobState.FAILED]),
+                name="job_one_open_per_card",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    kind__in=INSTANCE_JOBS, instance__isnull=False, card=None
+                )
+                | Q(kind__in=CARD_JOBS, instance=None, card__isnull=False),
+                name="job_has_the_subject_of_its_kind",
+            ),
         ]
         indexes = [
             models.Index(

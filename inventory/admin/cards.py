@@ -73,7 +73,7 @@ class CardAdmin(ReadOnlyAdmin):
         "enrolled_at",
     )
     readonly_fields = ("gpu_model_name", "node")
-    actions_detail = ("mark_ready", "quarantine")
+    actions_detail = ("check_again", "quarantine", "retire")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Card]:
         claims = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
@@ -120,10 +120,20 @@ class CardAdmin(ReadOnlyAdmin):
     def used_by(self, card: Any) -> str:
         return holder_link(card)
 
-    def has_mark_ready_permission(
+    def has_check_again_permission(
         self, request: HttpRequest, object_id: str | None = None
     ) -> bool:
-        return self._may(request, object_id, set(card_actions.VOUCHED_FOR))
+        return self._may(request, object_id, set(card_actions.CHECKABLE))
+
+    def has_retire_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        to = CardCondition.RETIRED
+        return self._may(
+            request,
+            object_id,
+            {c for c in CARD_TRANSITIONS if to in CARD_TRANSITIONS[c]},
+        )
 
     def has_quarantine_permission(
         self, request: HttpRequest, object_id: str | None = None
@@ -146,24 +156,43 @@ class CardAdmin(ReadOnlyAdmin):
         )
 
     @action(
-        description="Mark ready",
-        icon="check_circle",
-        permissions=["mark_ready"],
-        attrs={"aria-label": "Mark this card ready"},
+        description="Check again",
+        icon="fact_check",
+        permissions=["check_again"],
+        attrs={"aria-label": "Have this card checked again"},
         dialog={
-            "title": "Mark this card ready",
+            "title": "Have this card checked again",
             "description": (
-                "It can be sold from now on. You vouch that it is what it says it is, "
-                "works, and holds nothing of its last user."
+                "It is not sold until it has passed. A quarantined card is overwritten "
+                "first, then tested."
             ),
             "form_class": ReasonForm,
-            "form_submit_text": "Mark ready",
+            "form_submit_text": "Check again",
         },
     )
-    def mark_ready(
+    def check_again(
         self, request: HttpRequest, form: ReasonForm, object_id: str
     ) -> HttpResponse:
-        return self._act(request, form, object_id, card_actions.mark_ready)
+        return self._act(request, form, object_id, card_actions.send_to_checks)
+
+    @action(
+        description="Retire",
+        icon="delete_forever",
+        variant=ActionVariant.DANGER,
+        permissions=["retire"],
+        attrs={"aria-label": "Retire this card"},
+        dialog={
+            "title": "Retire this card",
+            "description": "It leaves the fleet for good. Its history stays.",
+            "form_class": ReasonForm,
+            "form_submit_text": "Retire",
+            "submit_variant": "danger",
+        },
+    )
+    def retire(
+        self, request: HttpRequest, form: ReasonForm, object_id: str
+    ) -> HttpResponse:
+        return self._act(request, form, object_id, card_actions.retire)
 
     @action(
         description="Quarantine",

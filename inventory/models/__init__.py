@@ -1,17 +1,25 @@
 """What the company owns: regions, GPU models, hosts, cards, and who holds what."""
 
+from inventory.models.alert import Alert
 from inventory.models.card import Card, CardFunction
+from inventory.models.check import CardCheck
+from inventory.models.check_image import CheckImage
 from inventory.models.claim import CardClaim, NodeClaim
+from inventory.models.discrepancy import Discrepancy
 from inventory.models.event import CardEvent
 from inventory.models.gpu_model import GpuModel, PciId
 from inventory.models.host import Host, HostCpu, NumaNode
 from inventory.models.region import Region
 
 __all__ = [
+    "Alert",
     "Card",
+    "CardCheck",
     "CardClaim",
     "CardEvent",
     "CardFunction",
+    "CheckImage",
+    "Discrepancy",
     "GpuModel",
     "Host",
     "HostCpu",

@@ -59,6 +59,9 @@ class CardFunction(models.Model):
     pci_id = models.CharField("PCI id", max_length=9)
     class_code = models.CharField(max_length=6, help_text="Hexadecimal, as 030200.")
     iommu_group = models.PositiveIntegerField("IOMMU group")
+    driver = models.CharField(
+        max_length=50, blank=True, help_text="Of the host, while no guest has the card."
+    )
 
     class Meta:
         ordering = ["card", "number"]

@@ -4,7 +4,9 @@ from django.db import models
 
 from inventory.choices import CardCondition, CardEventKind
 from inventory.models.card import Card
+from inventory.models.check import CardCheck
 from inventory.models.claim import CardClaim
+from inventory.models.host import Host
 
 
 class CardEvent(models.Model):
@@ -29,6 +31,24 @@ class CardEvent(models.Model):
         on_delete=models.PROTECT,
         related_name="events",
     )
+
+    check_done = models.ForeignKey(
+        CardCheck,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="events",
+        verbose_name="evidence",
+    )
+    host = models.ForeignKey(
+        Host,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Where the card is from now on, if this put it there.",
+    )
+    slot_path = models.CharField("PCI slot", max_length=20, blank=True)
 
     class Meta:
         ordering = ["-id"]

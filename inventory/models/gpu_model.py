@@ -3,11 +3,45 @@
 from django.core.validators import RegexValidator
 from django.db import models
 
+from inventory.models.check_image import CheckImage
+
 
 class GpuModel(models.Model):
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=100)
     memory_mib = models.PositiveIntegerField(help_text="Memory on the card, MiB.")
+
+    scrub_image = models.ForeignKey(
+        CheckImage,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Overwrites a released card. Without one, a used card stays dirty.",
+    )
+    test_image = models.ForeignKey(
+        CheckImage,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Tests a card before it is sold. Without one, none becomes ready.",
+    )
+    scrub_mib = models.PositiveIntegerField(
+        "scrubbed memory, MiB",
+        null=True,
+        blank=True,
+        help_text="Least that a scrub must overwrite; empty: the memory on the card.",
+    )
+    function_count = models.PositiveSmallIntegerField(
+        "PCI functions", null=True, blank=True, help_text="Empty: not compared."
+    )
+    bar_mib = models.PositiveIntegerField(
+        "memory BAR, MiB", null=True, blank=True, help_text="Empty: not compared."
+    )
+    link_width = models.PositiveSmallIntegerField(
+        "least PCIe lanes", null=True, blank=True, help_text="Empty: not compared."
+    )
 
     class Meta:
         ordering = ["slug"]

@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 
 from inventory.choices import HostConnection, HostPolicy
 from inventory.models.region import Region
@@ -26,6 +27,16 @@ class Host(models.Model):
         max_length=8, choices=HostConnection, default=HostConnection.UNKNOWN
     )
     last_seen_at = models.DateTimeField(null=True, blank=True)
+    reconciled_at = models.DateTimeField(
+        null=True, blank=True, help_text="When rows and host were last compared."
+    )
+    reconcile_due_at = models.DateTimeField(default=timezone.now)
+    failed_looks = models.PositiveSmallIntegerField(
+        default=0, help_text="How often in a row the host did not answer."
+    )
+    cpu_seconds = models.FloatField(
+        null=True, blank=True, editable=False, help_text="Since boot, when last seen."
+    )
     free_shape = models.TextField(
         blank=True,
         editable=False,

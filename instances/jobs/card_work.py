@@ -1,0 +1,107 @@
+"""Decide which cards are to be checked next, and write their jobs; at most so many a host."""
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+
+from instances.choices import CARD_JOBS, ENDED_JOB_STATES, JobKind
+from instances.jobs.queueing import queue
+from instances.models import Job
+from inventory.alerts import Subject, clear_alerts, raise_alert
+from inventory.card_checks import needs_sanitising
+from inventory.choices import (
+    AlertClass,
+    CardCondition,
+    HostConnection,
+    HostPolicy,
+)
+from inventory.ledger import lock_host
+from inventory.models import Alert, Card, CardClaim, Host
+
+_SOURCE = "card-checks"
+_NO_IMAGE = "no-image"
+ASK_A_PERSON = "mass-quarantine"
+_TO_DO = (CardCondition.UNVERIFIED, CardCondition.DIRTY)
+# A job cut off where nothing continues it leaves its card in these.
+_IN_WORK = (CardCondition.SANITISING, CardCondition.TESTING)
+# When people are told; the work itself is tried until the host answers.
+_ALERT_AFTER_S = 1800
+_SYSTEM = "system:card-work"
+
+
+def plan(host_id: int) -> list[int]:
+    """Queue as many checks as the host has room for; return the jobs to enqueue."""
+    with transaction.atomic():
+        return start(host_id)
+
+
+def start(host_id: int) -> list[int]:
+    """As plan(), in the caller's transaction, which holds or takes the host's lock."""
+    host = lock_host(host_id)
+    if host.connection != HostConnection.OK or host.policy in (
+        HostPolicy.MAINTENANCE,
+        HostPolicy.RETIRED,
+    ):
+        return []
+    open_jobs = Job.objects.filter(kind__in=CARD_JOBS).exclude(
+        state__in=ENDED_JOB_STATES
+    )
+    room = settings.CARDS_CLEANED_PER_HOST - open_jobs.filter(card__host=host).count()
+    job_ids: list[int] = []
+    waiting = _waiting(host).exclude(pk__in=open_jobs.values("card"))
+    for card in waiting.select_related("gpu_model"):
+        if len(job_ids) >= room:
+            break
+        kind = JobKind.TEST
+        if card.condition == CardCondition.SANITISING or needs_sanitising(card):
+            kind = JobKind.SANITISE
+        if _has_images(card, kind):
+            job_ids.append(queue(kind, _SYSTEM, _ALERT_AFTER_S, card=card).pk)
+    return job_ids
+
+
+def _waiting(host: Host):  # type: ignore[no-untyped-def]
+    held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
+    asked = Alert.objects.filter(
+        card=OuterRef("pk"), source=_SOURCE, code=ASK_A_PERSON, cleared_at=None
+    )
+    return Card.objects.filter(
+        ~Exists(held), ~Exists(asked), host=host, condition__in=(*_TO_DO, *_IN_WORK)
+    ).order_by("condition_changed_at", "pk")
+
+
+def _has_images(card: Card, kind: JobKind) -> bool:
+    """Say whether the card's model names what is needed; if not, an alert says so."""
+    model = card.gpu_model
+    missing = [
+        word
+        for word, image in (("scrub", model.scrub_image_id), ("test", model.test_image_id))
+        if image is None and (word == "test" or kind is JobKind.SANITISE)
+    ]
+    subject = Subject(card=card)
+    if settings.LAB_SKIPS_SANITISING or not missing:
+        clear_alerts(subject, _SOURCE, _NO_IMAGE, _SYSTEM)
+        return True
+    raise_alert(
+        subject,
+        AlertClass.WARNING,
+        _SOURCE,
+        _NO_IMAGE,
+        f"{model} has no {' and no '.join(missing)} image: set it under Inventory > "
+        f"GPU models, or its cards stay {card.get_condition_display()}.",
+    )
+    return False
+
+
+def hosts_with_work() -> list[int]:
+    """Return the ids of hosts on which a card waits for its check."""
+    return sorted(
+        set(
+            Card.objects.filter(
+                condition__in=(*_TO_DO, *_IN_WORK),
+                host__connection=HostConnection.OK,
+            )
+            .exclude(host__policy__in=[HostPolicy.MAINTENANCE, HostPolicy.RETIRED])
+            .values_list("host_id", flat=True)
+        )
+    )

@@ -1,0 +1,12 @@
+"""Why a job's step cannot be done."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """can_wait: trying again later may help."""
+
+    public_message: str
+    detail: str
+    can_wait: bool = False

@@ -1,0 +1,140 @@
+"""What a job is about, to the runner: an instance or a card.
+
+The runner knows leases and steps; what a step may use and what progress means is here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from django.db.models.functions import Now
+
+from instances.choices import CARD_JOBS, Desired, JobKind
+from instances.jobs import progress
+from instances.jobs.card_records import DatabaseCardRecords, under_check
+from instances.jobs.card_steps import CardContext
+from instances.jobs.context import Machine, StepContext
+from instances.jobs.failure import Failure
+from instances.jobs.records import InstanceRecords
+from instances.models import Instance, Job
+from instances.selectors import host_of, spec_of
+from inventory import card_checks
+from inventory.choices import CardCondition, CheckKind
+from inventory.hypervisor.port import Hypervisor
+from inventory.ledger import Actor
+from inventory.models import Card
+
+Connector = Callable[[str], Hypervisor]
+_GONE = (CardCondition.MISSING, CardCondition.QUARANTINED, CardCondition.RETIRED)
+
+
+class Subject(Protocol):
+    """One job's subject. Its methods read rows anew at every call."""
+
+    def context(self) -> Any:
+        """Return what the job's steps may use."""
+
+    def unwanted(self) -> Failure | None:
+        """Say why the work is no longer wanted, if it is not."""
+
+    def host_id(self) -> int | None:
+        """Return the host that the work is on; None if on none."""
+
+    def step_begins(self, step: str, done: int, total: int) -> None:
+        """Show that `step` begins; in the runner's transaction."""
+
+    def succeeded(self) -> None:
+        """Put the subject where the job took it; in the runner's transaction."""
+
+    def failed(self, detail: str) -> None:
+        """Put the subject where a job leaves it that failed and is undone."""
+
+
+def subject_of(job: Job, connect_to: Connector) -> Subject:
+    if job.kind in CARD_JOBS:
+        return CardSubject(job, connect_to)
+    return InstanceSubject(job, connect_to)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSubject:
+    job: Job
+    connect_to: Connector
+
+    def context(self) -> StepContext:
+        instance = Instance.objects.select_related(
+            "account", "plan", "region", "image"
+        ).get(pk=self.job.instance_id)
+        self.job.instance = instance
+        host, spec = host_of(instance), spec_of(instance)
+        machine = None
+        if host is not None and spec is not None:
+            machine = Machine(self.connect_to(host.libvirt_uri), spec)
+        return StepContext(InstanceRecords(self.job), machine)
+
+    def unwanted(self) -> Failure | None:
+        """A launch is given up when its instance is to go or its time is over."""
+        if self.job.kind != JobKind.LAUNCH:
+            return None
+        job = Job.objects.filter(pk=self.job.pk)
+        if job.filter(instance__desired=Desired.DELETED).exists():
+            return Failure("Deleted before it was ready.", "the instance is to go")
+        if job.filter(deadline_at__lt=Now()).exists():
+            return Failure(
+                "The launch took too long and was undone. Please try again.",
+                f"not done by {self.job.deadline_at:%Y-%m-%d %H:%M:%S} UTC",
+            )
+        return None
+
+    def host_id(self) -> int | None:
+        instance = Instance.objects.get(pk=self.job.instance_id)
+        host = host_of(instance)
+        return host.pk if host else None
+
+    def step_begins(self, step: str, done: int, total: int) -> None:
+        progress.step_begins(self.job, step, done, total)
+
+    def succeeded(self) -> None:
+        progress.job_succeeded(self.job)
+
+    def failed(self, detail: str) -> None:
+        progress.job_failed(self.job)
+
+
+@dataclass(frozen=True, slots=True)
+class CardSubject:
+    job: Job
+    connect_to: Connector
+
+    def context(self) -> CardContext:
+        card = self._card()
+        return CardContext(
+            DatabaseCardRecords(self.job),
+            under_check(card),
+            self.connect_to(card.host.libvirt_uri),
+        )
+
+    def unwanted(self) -> Failure | None:
+        condition = self._card().condition
+        if condition in _GONE:
+            return Failure("The card is no longer there.", f"the card is {condition}")
+        return None
+
+    def host_id(self) -> int | None:
+        return self._card().host_id
+
+    def step_begins(self, step: str, done: int, total: int) -> None:
+        """Nobody is told of each step."""
+
+    def succeeded(self) -> None:
+        """Its last step has put the card on sale."""
+
+    def failed(self, detail: str) -> None:
+        kind = CheckKind(self.job.kind)
+        actor = Actor(f"job:{self.job.pk}", f"{kind.label} in vain: {detail}"[:500])
+        card_checks.give_up(self._card().pk, actor)
+
+    def _card(self) -> Card:
+        return Card.objects.select_related("host", "gpu_model", "numa_node").get(
+            pk=self.job.card_id
+        )

@@ -1,0 +1,240 @@
+"""Compare hosts with rows, in both directions, and keep every difference as a Discrepancy.
+
+It repairs nothing that could take a card from a running guest. The one thing that it
+frees is a claim that no instance wants and whose domain the host has just denied.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from instances.audit import ExpectedDomain, audit
+from instances.choices import ENDED_JOB_STATES, Desired, Phase
+from instances.jobs.card_records import maintenance_uuid
+from instances.lifecycle import advance
+from instances.models import Instance, Job
+from instances.selectors import spec_of_consumer
+from inventory.choices import DiscrepancyKind, HostConnection, HostPolicy
+from inventory.discovery import Finding
+from inventory.discovery_rows import ACTOR, follow
+from inventory.exceptions import HypervisorError
+from inventory.host_state import note_unreachable
+from inventory.hypervisor.port import Hypervisor
+from inventory.hypervisor.supervised import connect
+from inventory.ledger import Actor, clock, lock_host, refresh_shape, release
+from inventory.models import Card, Discrepancy, Host, NodeClaim
+from inventory.observation import Observation, look
+
+# A claim and its job are made in one transaction; what has had no job for so long never
+# will.
+UNUSED_CLAIM_S = 900
+# A silent host is asked ever less often, so that many of them hold few workers.
+_LONGEST_PAUSE_CYCLES = 8
+
+
+def take_due_hosts() -> list[int]:
+    """Return the hosts that are due, and set when each is due again; for one caller each."""
+    cycle = timedelta(seconds=settings.RECONCILE_CYCLE_S)
+    with transaction.atomic():
+        due = list(
+            Host.objects.select_for_update(skip_locked=True)
+            .exclude(policy=HostPolicy.RETIRED)
+            .filter(reconcile_due_at__lte=Now())
+            .order_by("reconcile_due_at")
+        )
+        for host in due:
+            pause = min(2 ** min(host.failed_looks, 10), _LONGEST_PAUSE_CYCLES) * cycle
+            Host.objects.filter(pk=host.pk).update(reconcile_due_at=Now() + pause)
+    return [host.pk for host in due]
+
+
+def reconcile(host_id: int, hypervisor: Hypervisor | None = None) -> list[Discrepancy]:
+    """Look at one host and bring its discrepancies up to date; return the open ones.
+
+    Blocks up to the driver's deadlines. A host that does not answer becomes unknown, and
+    nothing else about it changes.
+    """
+    host = Host.objects.get(pk=host_id)
+    began = clock()
+    try:
+        seen = look(hypervisor or connect(host.libvirt_uri))
+    except HypervisorError:
+        note_unreachable(host_id)
+        return open_discrepancies(host_id)
+    with transaction.atomic():
+        host = lock_host(host_id)
+        if host.policy == HostPolicy.RETIRED:
+            return []
+        if UUID(seen.facts.host_uuid) != host.host_uuid:
+            _keep(host, [_replaced(host, seen)], began)
+            note_unreachable(host_id)
+            return open_discrepancies(host_id)
+        findings = follow(host, seen, began)
+        findings += _audit(host, seen, began)
+        _keep(host, findings, began)
+        Host.objects.filter(pk=host_id).update(
+            connection=HostConnection.OK,
+            last_seen_at=began,
+            reconciled_at=began,
+            failed_looks=0,
+            cpu_seconds=seen.cpu_seconds,
+        )
+        refresh_shape(host)
+    return open_discrepancies(host_id)
+
+
+def open_discrepancies(host_id: int) -> list[Discrepancy]:
+    """Return a host's open discrepancies, oldest first."""
+    return list(
+        Discrepancy.objects.filter(host_id=host_id, resolved_at=None)
+        .select_related("host", "card__host")
+        .order_by("pk")
+    )
+
+
+def _replaced(host: Host, seen: Observation) -> Finding:
+    return Finding(
+        DiscrepancyKind.HOST_REPLACED,
+        seen.facts.host_uuid,
+        f"{host.libvirt_uri} answers as host {seen.facts.host_uuid}, enrolled was "
+        f"{host.host_uuid}",
+        prevents_claims=True,
+    )
+
+
+def _audit(host: Host, seen: Observation, began: datetime) -> list[Finding]:
+    held = (
+        NodeClaim.objects.filter(numa_node__host=host)
+        .filter(Q(released_at=None) | Q(released_at__gt=began))
+        .values_list("consumer", "claimed_at", "released_at")
+    )
+    open_since: dict[UUID, datetime] = {}
+    recent = set()
+    for consumer, claimed_at, released_at in held:
+        if released_at is None:
+            open_since[consumer] = claimed_at
+        else:
+            recent.add(str(consumer))
+    instances = {
+        i.uuid: i
+        for i in Instance.objects.filter(uuid__in=open_since).select_related(
+            "account", "plan", "region", "image"
+        )
+    }
+    busy = set(
+        Job.objects.filter(instance__uuid__in=open_since)
+        .exclude(state__in=ENDED_JOB_STATES)
+        .values_list("instance__uuid", flat=True)
+    )
+    expected = []
+    for consumer, claimed_at in sorted(open_since.items()):
+        each = _expected(
+            host,
+            consumer,
+            instances.get(consumer),
+            is_busy=consumer in busy or claimed_at > began,
+            began=began,
+        )
+        if _is_expired(each, claimed_at, began) and str(consumer) not in seen.domains:
+            _release_unused(consumer, instances.get(consumer))
+            continue
+        expected.append(each)
+        _note_state(instances.get(consumer), seen, began)
+    cards = dict(host.cards.values_list("slot_path", "pk"))
+    return audit(seen.domains, expected, cards, _checks(host, began), frozenset(recent))
+
+
+def _expected(
+    host: Host,
+    consumer: UUID,
+    instance: Instance | None,
+    *,
+    is_busy: bool,
+    began: datetime,
+) -> ExpectedDomain:
+    is_live = instance is not None and not instance.is_ended
+    never_used = (
+        is_live
+        and instance is not None
+        and instance.phase in (Phase.PROVISIONING, Phase.BOOTING)
+        and not is_busy
+    )
+    return ExpectedDomain(
+        consumer=str(consumer),
+        label=instance.label if instance else f"claim of {consumer}",
+        spec=spec_of_consumer(consumer, instance),
+        wants_running=instance is not None and instance.desired == Desired.RUNNING,
+        is_busy=is_busy or (instance is not None and instance.updated_at > began),
+        has_instance=is_live and not never_used,
+    )
+
+
+def _is_expired(each: ExpectedDomain, claimed_at: datetime, now: datetime) -> bool:
+    age = now - claimed_at
+    unused = not each.has_instance and not each.is_busy
+    return unused and age > timedelta(seconds=UNUSED_CLAIM_S)
+
+
+def _release_unused(consumer: UUID, instance: Instance | None) -> None:
+    """The host has just answered that it has no such domain, and no job will make it."""
+    release(consumer, Actor(ACTOR, "claim was never used, and its domain is absent"))
+    if instance is not None and not instance.is_ended:
+        advance(instance.pk, Phase.FAILED)
+
+
+def _note_state(instance: Instance | None, seen: Observation, began: datetime) -> None:
+    if instance is None or instance.is_ended:
+        return
+    domain = seen.domains.get(str(instance.uuid))
+    state = domain.state if domain else "absent"
+    # Not `updated_at`: to look at a machine is no change of it.
+    Instance.objects.filter(pk=instance.pk).filter(
+        Q(observed_at=None) | Q(observed_at__lt=began)
+    ).update(observed=state, observed_at=began)
+
+
+def _checks(host: Host, began: datetime) -> dict[str, tuple[int, bool]]:
+    """Return the UUID of each card's check guest -> (card id, a job works on it)."""
+    recent = Q(finished_at__gt=began) | ~Q(state__in=ENDED_JOB_STATES)
+    busy = set(
+        Job.objects.filter(recent, card__host=host).values_list("card_id", flat=True)
+    )
+    return {
+        maintenance_uuid(pk): (pk, pk in busy)
+        for pk in Card.objects.filter(host=host).values_list("pk", flat=True)
+    }
+
+
+def _keep(host: Host, findings: Iterable[Finding], now: datetime) -> None:
+    """Open what is new, renew what goes on, resolve what is no longer seen."""
+    known = {
+        (row.kind, row.subject): row
+        for row in Discrepancy.objects.filter(host=host, resolved_at=None)
+    }
+    still = set()
+    for finding in findings:
+        key = (str(finding.kind), finding.subject[:160])
+        if key in still:
+            continue
+        still.add(key)
+        values = {
+            "card_id": finding.card_id,
+            "consumer": finding.consumer,
+            "detail": finding.detail[:1000],
+            "prevents_claims": finding.prevents_claims,
+            "last_seen_at": now,
+        }
+        row = known.get(key)
+        if row is None:
+            Discrepancy.objects.create(
+                host=host, kind=key[0], subject=key[1], first_seen_at=now, **values
+            )
+        else:
+            Discrepancy.objects.filter(pk=row.pk).update(**values)
+    over = [row.pk for key, row in known.items() if key not in still]
+    Discrepancy.objects.filter(pk__in=over).update(resolved_at=now)

@@ -1,0 +1,189 @@
+"""Take a card through its checks: conditions, evidence and what a failure leads to.
+
+Each public function is one transaction under the host's lock.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from inventory import alerts
+from inventory.choices import (
+    OK_OUTCOMES,
+    AlertClass,
+    CardCondition,
+    CardEventKind,
+    CheckKind,
+    CheckOutcome,
+)
+from inventory.exceptions import TransitionForbidden
+from inventory.ledger import Actor, change_condition, clock, lock_host, refresh_shape
+from inventory.models import Card, CardCheck, CardClaim, CardEvent, Host
+
+CONSOLE_KEPT_CHARS = 16_000
+FAILURES_ALLOWED = 1
+_WORKED_ON = {
+    CheckKind.SANITISE: CardCondition.SANITISING,
+    CheckKind.TEST: CardCondition.TESTING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What one guest did. finding: one line for people. image: what ran."""
+
+    kind: CheckKind
+    outcome: CheckOutcome
+    finding: str
+    started_at: datetime
+    image: str = ""
+    console: str = ""
+
+
+def locked_card(card_id: int) -> tuple[Host, Card]:
+    """Lock the card's host and return both; the card as the lock's last holder left it."""
+    while True:
+        host_id = Card.objects.values_list("host_id", flat=True).get(pk=card_id)
+        host = lock_host(host_id)
+        card = Card.objects.select_related("host", "gpu_model").get(pk=card_id)
+        if card.host_id == host_id:
+            return host, card
+
+
+def begin_check(card_id: int, kind: CheckKind, actor: Actor) -> datetime:
+    """Put the card into the condition of that check; return the database's time.
+
+    Being there already is fine. Raises TransitionForbidden if the card cannot go there.
+    """
+    to = _WORKED_ON[kind]
+    with transaction.atomic():
+        host, card = locked_card(card_id)
+        if card.condition == CardCondition.QUARANTINED:
+            raise TransitionForbidden(f"{card} was quarantined meanwhile")
+        if card.condition != to:
+            change_condition(card, to, actor, check=_last_passed(card, kind))
+            refresh_shape(host)
+        return clock()
+
+
+def _last_passed(card: Card, beginning: CheckKind) -> CardCheck | None:
+    """Return the scrub that lets a card go on to its test."""
+    if beginning is not CheckKind.TEST or card.condition != CardCondition.SANITISING:
+        return None
+    return card.checks.filter(kind=CheckKind.SANITISE, outcome__in=OK_OUTCOMES).first()
+
+
+def record_check(card_id: int, result: CheckResult, actor: str) -> CardCheck:
+    """Keep the evidence of one check; the card's condition stays."""
+    return CardCheck.objects.create(
+        card_id=card_id,
+        kind=result.kind,
+        outcome=result.outcome,
+        finding=result.finding[:500],
+        started_at=result.started_at,
+        finished_at=clock(),
+        image=result.image[:400],
+        # PostgreSQL keeps no NUL in a text.
+        console=result.console.replace("\0", "�")[-CONSOLE_KEPT_CHARS:],
+        console_digest=(
+            hashlib.sha256(result.console.encode()).hexdigest()
+            if result.console
+            else ""
+        ),
+        actor=actor,
+    )
+
+
+def admit(card_id: int, actor: Actor) -> None:
+    """Put a tested card on sale; one that is ready already stays so."""
+    with transaction.atomic():
+        host, card = locked_card(card_id)
+        if card.condition == CardCondition.READY:
+            return
+        proof = card.checks.filter(kind=CheckKind.TEST).first()
+        change_condition(card, CardCondition.READY, actor, check=proof)
+        refresh_shape(host)
+
+
+def give_up(card_id: int, actor: Actor) -> None:
+    """Take a card out of a check that failed; after the second in a row, quarantine it.
+
+    In the caller's transaction. A card that went another way meanwhile is left alone.
+    """
+    host, card = locked_card(card_id)
+    if card.condition not in _WORKED_ON.values():
+        return
+    last = card.checks.first()
+    if failures_in_a_row(card) > FAILURES_ALLOWED and may_quarantine(card):
+        change_condition(card, CardCondition.QUARANTINED, actor, check=last)
+    else:
+        is_dirty = (
+            card.condition == CardCondition.SANITISING or needs_sanitising(card)
+        )
+        to = CardCondition.DIRTY if is_dirty else CardCondition.UNVERIFIED
+        change_condition(card, to, actor, check=last)
+    refresh_shape(host)
+
+
+def failures_in_a_row(card: Card) -> int:
+    """Return how many checks failed since the last that passed."""
+    passed = card.checks.filter(kind=CheckKind.TEST, outcome__in=OK_OUTCOMES).first()
+    failed = card.checks.filter(outcome=CheckOutcome.FAILED)
+    return failed.filter(pk__gt=passed.pk).count() if passed else failed.count()
+
+
+def was_claimed(card: Card) -> bool:
+    """Say whether the card ever had a user, and may hold what is theirs."""
+    return CardClaim.objects.filter(card=card).exists()
+
+
+def needs_sanitising(card: Card) -> bool:
+    """Say whether somebody used the card since it was last proven clean."""
+    last_claim = CardClaim.objects.filter(card=card).first()
+    if last_claim is None:
+        return False
+    if last_claim.released_at is None:
+        return True
+    return not card.checks.filter(
+        kind=CheckKind.SANITISE,
+        outcome__in=OK_OUTCOMES,
+        started_at__gte=last_claim.released_at,
+    ).exists()
+
+
+def may_quarantine(card: Card) -> bool:
+    """Say whether one more card may be quarantined without asking a person.
+
+    A cause that many cards share (a bad scrub image, a firmware update) must not empty a
+    region: beyond the set share the card stays unsold, and an alert asks.
+    """
+    region = card.host.region_id
+    since = clock() - timedelta(seconds=settings.QUARANTINE_WINDOW_S)
+    recent = (
+        CardEvent.objects.filter(
+            card__host__region=region,
+            at__gt=since,
+            kind=CardEventKind.CONDITION,
+            to_condition=CardCondition.QUARANTINED,
+        )
+        .exclude(actor__startswith="user:")
+        .count()
+    )
+    fleet = Card.objects.filter(host__region=region).exclude(
+        condition=CardCondition.RETIRED
+    )
+    allowed = max(1, fleet.count() * settings.QUARANTINE_SHARE_PERCENT // 100)
+    if recent < allowed:
+        return True
+    alerts.raise_alert(
+        alerts.Subject(card=card),
+        AlertClass.PREVENTS_CLAIMS,
+        "card-checks",
+        "mass-quarantine",
+        f"{card} failed its checks twice, as {recent} others of the region lately. "
+        "Find out whether they share a cause, then quarantine it or have it checked.",
+    )
+    return False
