@@ -144,7 +144,11 @@ class Image:
 def build_inputs() -> list[Path]:
     """Return the files that decide what an image holds, sorted."""
     fixed = [
-        SOURCE / name for name in ("image.py", "packages.py", "probe.c", "cards.c")
+        SOURCE / name
+        for name in (
+            *("image.py", "packages.py"),
+            *("guest.h", "probe.c", "check.c", "cards.c"),
+        )
     ]
     return sorted(fixed + [p for p in (SOURCE / "image").rglob("*") if p.is_file()])
 
@@ -275,7 +279,7 @@ def _configure(root: Path) -> None:
 
 
 def _build_guests(root: Path, out: Path, work: Path) -> None:
-    """Build the two probe guests into the host's root, and cards.so into `out`."""
+    """Build the probe and check guests into the host's root, and cards.so into `out`."""
     guests = root / GUESTS
     shutil.copy(out / "vmlinuz", guests / "vmlinuz")
     tree = work / "probe-linux"
@@ -288,7 +292,8 @@ def _build_guests(root: Path, out: Path, work: Path) -> None:
         "-fno-stack-protector -fcf-protection=none -mgeneral-regs-only "
         "-Wl,-Ttext=0x100000,--build-id=none,-N,-e_start,--no-warn-rwx-segments"
     )
-    run("gcc", *flags.split(), "-o", guests / "probe.elf", SOURCE / "probe.c")
+    for name in ("probe", "check"):
+        run("gcc", *flags.split(), "-o", guests / f"{name}.elf", SOURCE / f"{name}.c")
     run("gcc", "-shared", "-fPIC", "-O1", "-o", out / "cards.so", SOURCE / "cards.c",
         "-ldl")  # fmt: skip
 
