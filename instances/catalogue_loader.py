@@ -9,7 +9,7 @@ from django.db.models import Model
 
 from flags.models import Flag
 from instances.models import Image, Plan
-from inventory.models import GpuModel, PciId, Region
+from inventory.models import CheckImage, GpuModel, PciId, Region
 
 _FOLDER = Path(__file__).parent / "catalogue"
 
@@ -30,6 +30,10 @@ def _load(data: dict[str, list[dict[str, Any]]]) -> dict[str, int]:
         "flags": sum(_add(Flag, "name", row) for row in data.get("flags", ())),
         "regions": sum(_add(Region, "slug", row) for row in data.get("regions", ())),
         "GPU models": sum(map(_add_gpu_model, data.get("gpu_models", ()))),
+        "check images": sum(
+            _add(CheckImage, "slug", row) for row in data.get("check_images", ())
+        ),
+        "checked models": sum(map(_set_checks, data.get("checked_models", ()))),
         "plans": sum(map(_add_plan, data.get("plans", ()))),
         "images": sum(_add(Image, "slug", row) for row in data.get("images", ())),
     }
@@ -49,6 +53,18 @@ def _add_gpu_model(row: dict[str, Any]) -> bool:
     for pci_id in row["pci_ids"]:
         PciId.objects.get_or_create(pci_id=pci_id, defaults={"gpu_model": model})
     return is_new
+
+
+def _set_checks(row: dict[str, Any]) -> bool:
+    """Name how a model's cards are checked, where nobody has done so yet."""
+    images = {
+        name: CheckImage.objects.get(slug=row[name])
+        for name in ("scrub_image", "test_image")
+    }
+    unset = GpuModel.objects.filter(
+        slug=row["slug"], scrub_image=None, test_image=None
+    )
+    return bool(unset.update(**{**row, **images}))
 
 
 def _add_plan(row: dict[str, Any]) -> bool:

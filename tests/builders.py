@@ -120,6 +120,7 @@ def make_host(
     return host
 
 
+@transaction.atomic
 def make_card(
     node: NumaNode,
     slot_path: str,
@@ -159,6 +160,12 @@ _PATHS: dict[CardCondition, tuple[CardCondition, ...]] = {
         CardCondition.TESTING,
         CardCondition.READY,
         CardCondition.DIRTY,
+    ),
+    CardCondition.SANITISING: (
+        CardCondition.TESTING,
+        CardCondition.READY,
+        CardCondition.DIRTY,
+        CardCondition.SANITISING,
     ),
     CardCondition.RETIRED: (CardCondition.QUARANTINED, CardCondition.RETIRED),
 }

@@ -3,13 +3,17 @@
 It knows what libvirt's own test driver does not: a card belongs to one running domain.
 """
 
+import re
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from inventory.exceptions import DomainNotFound, HypervisorError, InvalidXml
+from inventory.hypervisor.check_domain import build_check_domain
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.xml import parse_domain
+from inventory.topology import PciAddress
 
 
 class SimulatedHypervisor:
@@ -21,6 +25,16 @@ class SimulatedHypervisor:
         self.documents: dict[str, str] = {}
         self.states: dict[str, DomainState] = {}
         self.cpu_time_s = 1000.0
+        self.version_numbers = (9000000, 7002000)
+        self.pci_backends = ("default", "vfio")
+        # (NUMA node, page size in KiB) -> free pages.
+        self.free_page_counts: dict[tuple[int, int], int] = {}
+        self.pool_sizes: dict[str, int | None] = {}
+        self.network_states: dict[str, bool] = {}
+        self.clock_skew_s = 0.0
+        # By slot: bytes that a tenant left in the card's memory, bytes that fail a check.
+        self.residue: dict[str, int] = {}
+        self.bad_bytes: dict[str, int] = {}
         self.volumes: dict[tuple[str, str], bytes] = {}
         self._lock = threading.RLock()
 
@@ -38,6 +52,31 @@ class SimulatedHypervisor:
 
     def cpu_seconds(self) -> float | None:
         return self.cpu_time_s
+
+    def versions(self) -> tuple[int, int]:
+        return self.version_numbers
+
+    def domain_capabilities(self, domain_type: str) -> str:
+        backends = "".join(f"<value>{name}</value>" for name in self.pci_backends)
+        return (
+            "<domainCapabilities><devices><hostdev supported='yes'>"
+            f"<enum name='pciBackend'>{backends}</enum>"
+            "</hostdev></devices></domainCapabilities>"
+        )
+
+    def free_pages(self, node: int, size_kib: int) -> int:
+        return self.free_page_counts.get((node, size_kib), 0)
+
+    def pools(self) -> dict[str, int | None]:
+        return dict(self.pool_sizes)
+
+    def networks(self) -> dict[str, bool]:
+        return dict(self.network_states)
+
+    def clock(self, pool: str) -> float | None:
+        if self.pool_sizes.get(pool) is None:
+            return None
+        return time.time() + self.clock_skew_s
 
     def define_domain(self, xml: str) -> None:
         with self._lock:
@@ -61,7 +100,31 @@ class SimulatedHypervisor:
                 if taken:
                     raise HypervisorError(f"PCI device {min(taken)} is in use", 55)
             self.states[uuid] = DomainState.RUNNING
-            self.volumes[("gpucloud-console", f"{uuid}.log")] = b"PROBE-DONE\r\n"
+            self.volumes[("gpucloud-console", f"{uuid}.log")] = self._print(uuid)
+
+    def _print(self, uuid: str) -> bytes:
+        """Return what the domain's guest prints: a tenant's probe, or a check guest."""
+        text = self.documents[uuid]
+        mode = re.search(r"mode=(\w+)", text)
+        if mode is None:
+            for address in parse_domain(text).hostdevs:
+                self.residue[address.slot_path] = 4096
+            return b"PROBE-DONE\r\n"
+        (card, *_) = parse_domain(text).hostdevs
+        bad = self.bad_bytes.get(card.slot_path, 0)
+        lines = [
+            f"CARD-CHECK version=1 mode={mode[1]}",
+            "CARD index=0 ids=10de:1e30 class=030000 functions=1 bar_kib=65536 "
+            "link_width=1",
+        ]
+        if mode[1] == "scrub":
+            lines.append(f"SCRUBBED index=0 bytes=67108864 bad={bad} left=0")
+            self.residue[card.slot_path] = 0
+        else:
+            left = self.residue.get(card.slot_path, 0)
+            lines.append(f"MEMORY index=0 bytes=67108864 bad={bad} nonzero={left}")
+        lines.append(f"CARD-CHECK-DONE cards=1 result={'fail' if bad else 'pass'}")
+        return "\r\n".join([*lines, ""]).encode()
 
     def domain_state(self, uuid: str) -> DomainState:
         if uuid not in self.states:
@@ -87,12 +150,31 @@ class SimulatedHypervisor:
 
     def ensure_folder_pool(self, name: str, path: str) -> None:
         self.volumes.setdefault((name, ""), path.encode())
+        self.pool_sizes[name] = 8 << 30
 
     def read_volume_tail(self, pool: str, volume: str, max_bytes: int) -> bytes:
         return self.volumes.get((pool, volume), b"")[-max_bytes:]
 
     def delete_volume(self, pool: str, volume: str) -> None:
         self.volumes.pop((pool, volume), None)
+
+
+def stranger_on(address: str, uuid: str) -> str:
+    """Return the document of a domain that is none of ours and holds one card."""
+    return build_check_domain(
+        uuid=uuid,
+        name=f"stranger-{uuid[:8]}",
+        title="",
+        domain_type="qemu",
+        kernel_path="/var/lib/libvirt/images/probe.elf",
+        initrd_path="",
+        cmdline="",
+        memory_mib=64,
+        functions=(PciAddress.parse(address),),
+        node=None,
+        cpus=(),
+        console_file=f"/var/log/libvirt/gpucloud/{uuid}.log",
+    )
 
 
 class Faulty:

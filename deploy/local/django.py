@@ -1,4 +1,4 @@
-"""Runs `manage.py` commands, and the two services that are Django's."""
+"""Runs `manage.py` commands, and the three services that are Django's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from deploy.local.services import Service
 SOURCES = ("gpucloud_site", "inventory", "instances", "flags", "templates")
 WEB = "web"
 WORKER = "worker"
+WATCH = "watch"
 WEB_THREADS = "8"
 WEB_WORKERS = "2"
 # Above the longest task's time limit a worker would be killed within its work.
@@ -63,6 +64,10 @@ class Django:
     def worker(self) -> Service:
         """Return the django-q2 cluster."""
         return self._service(WORKER, [str(self.layout.python), "manage.py", "qcluster"])
+
+    def watch(self) -> Service:
+        """Return the process that has hosts and cards looked after in time."""
+        return self._service(WATCH, [str(self.layout.python), "manage.py", "watch"])
 
     def _service(self, name: str, command: list[str]) -> Service:
         return Service(

@@ -10,6 +10,7 @@ from deploy.local.django import Django
 from deploy.local.private_file import read_json_object, write_private_json
 
 REGION = "us-east"
+CARDS_READY_S = 180
 # The virtual host is small: none of it is set aside but what its own OS needs.
 RESERVED = (
     *("--reserve-cpus-per-node", "0"),
@@ -37,6 +38,11 @@ def enrol(django: Django, name: str, libvirt_uri: str) -> None:
     django.manage(
         "enrol_host", libvirt_uri, "--region", REGION, "--name", name, *RESERVED
     )
+
+
+def wait_for_cards(django: Django) -> None:
+    """Wait until no card waits for its check any more, so that it can be sold."""
+    django.manage("wait_for_cards", "--timeout", str(CARDS_READY_S))
 
 
 def bootstrap(django: Django, secrets: Mapping[str, Any]) -> None:

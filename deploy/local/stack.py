@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.local import postgres, provision
-from deploy.local.django import WEB, WORKER, Django, code_version
+from deploy.local.django import WATCH, WEB, WORKER, Django, code_version
 from deploy.local.environment import (
     django_environment,
     external_database_url,
@@ -112,6 +112,11 @@ def _services(django: Django, progress: Progress) -> int:
         started = registry.ensure(django.worker())
         wait_for_worker(registry, django)
         notes.append("started" if started else "runs")
+    with progress.step("watch over hosts and cards") as notes:
+        started = registry.ensure(django.watch())
+        notes.append("started" if started else "runs")
+    with progress.step("cards scrubbed and tested"):
+        provision.wait_for_cards(django)
     return port
 
 
@@ -159,4 +164,4 @@ gpucloud runs ({progress.elapsed_s():.0f} s)
 def running_services(layout: Layout) -> list[str]:
     """Return the names of the site's services that live, the database apart."""
     registry = ServiceRegistry(layout.services)
-    return [name for name in (WEB, WORKER) if registry.running(name) is not None]
+    return [name for name in (WEB, WORKER, WATCH) if registry.running(name) is not None]

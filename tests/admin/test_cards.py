@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from instances.models import Instance
-from inventory.card_actions import mark_ready, quarantine
+from inventory.card_actions import quarantine, retire, send_to_checks
 from inventory.choices import CardCondition
 from inventory.exceptions import TransitionForbidden
 from inventory.ledger import Actor
@@ -19,47 +19,50 @@ def url_of(card: Card, action: str = "change") -> str:
     return f"/admin/inventory/card/{card.pk}/{action}/"
 
 
-@pytest.mark.parametrize("condition", [CardCondition.UNVERIFIED, CardCondition.DIRTY])
-def test_marked_ready_it_can_be_sold(db: None, condition: CardCondition) -> None:
+@pytest.mark.parametrize(
+    ("condition", "then"),
+    [
+        (CardCondition.READY, "unverified"),
+        (CardCondition.QUARANTINED, "sanitising"),
+        (CardCondition.DIRTY, "dirty"),
+    ],
+)
+def test_card_sent_to_its_checks_is_not_sold_before_them(
+    db: None, condition: CardCondition, then: str
+) -> None:
     host = make_host(cards_per_node=(1,), condition=condition)
     card = host.cards.get()
+
+    send_to_checks(card.pk, ACTOR)
+
+    card.refresh_from_db()
+    assert card.condition == then
     assert "rtx6000" not in Host.objects.get(pk=host.pk).free_shape
 
-    mark_ready(card.pk, ACTOR)
 
-    card.refresh_from_db()
-    assert card.condition == CardCondition.READY
-    assert "rtx6000=1" in Host.objects.get(pk=host.pk).free_shape
-    event = card.events.first()
-    assert event is not None
-    assert (event.from_condition, event.to_condition) == (condition, "ready")
-    assert (event.actor, event.reason) == ("user:ann", "looked at it")
-
-
-@pytest.mark.parametrize(
-    "condition", [CardCondition.READY, CardCondition.QUARANTINED, CardCondition.MISSING]
-)
-def test_other_cards_cannot_be_vouched_for(db: None, condition: CardCondition) -> None:
-    card = make_host(cards_per_node=(1,), condition=condition).cards.get()
+def test_card_in_use_or_missing_is_not_checked(instance: Instance, fleet: Host) -> None:
+    used = Card.objects.get(claims__consumer=instance.uuid)
+    missing = make_host(cards_per_node=(1,), condition=CardCondition.MISSING)
     events = CardEvent.objects.count()
 
-    with pytest.raises(TransitionForbidden):
-        mark_ready(card.pk, ACTOR)
+    for card in (used, missing.cards.get()):
+        with pytest.raises(TransitionForbidden):
+            send_to_checks(card.pk, ACTOR)
 
-    card.refresh_from_db()
-    assert card.condition == condition
     assert CardEvent.objects.count() == events
 
 
-def test_card_under_test_is_not_marked_ready_by_hand(db: None) -> None:
-    card = make_host(cards_per_node=(1,)).cards.get()
-    Card.objects.update(condition=CardCondition.TESTING)
+def test_only_a_card_that_nobody_has_can_be_retired(
+    instance: Instance, fleet: Host
+) -> None:
+    used = Card.objects.get(claims__consumer=instance.uuid)
+    quarantine(used.pk, ACTOR)
 
-    with pytest.raises(TransitionForbidden):
-        mark_ready(card.pk, ACTOR)
+    with pytest.raises(TransitionForbidden, match="in use"):
+        retire(used.pk, ACTOR)
 
-    card.refresh_from_db()
-    assert card.condition == CardCondition.TESTING
+    used.refresh_from_db()
+    assert used.condition == CardCondition.QUARANTINED
 
 
 def test_quarantined_it_is_sold_no_more_and_its_user_keeps_it(
@@ -74,20 +77,20 @@ def test_quarantined_it_is_sold_no_more_and_its_user_keeps_it(
     assert Card.objects.get(pk=claim.card_id).condition == CardCondition.QUARANTINED
 
 
-def test_dialog_marks_ready_with_the_persons_name(staff: Client, db: None) -> None:
-    card = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY).cards.get()
+def test_dialog_sends_to_the_checks_with_the_persons_name(staff: Client, db: None) -> None:
+    card = make_host(cards_per_node=(1,)).cards.get()
 
     response = staff.post(
-        url_of(card, "mark_ready"),
-        {"_form_submitted": "1", "reason": "wiped it"},
+        url_of(card, "check_again"),
+        {"_form_submitted": "1", "reason": "a customer complained"},
         headers={"HX-Request": "true"},
     )
 
     assert response["HX-Redirect"] == url_of(card)
     event = card.events.first()
     assert event is not None
-    assert (event.to_condition, event.actor) == ("ready", "user:admin")
-    assert event.reason == "wiped it"
+    assert (event.to_condition, event.actor) == ("unverified", "user:admin")
+    assert event.reason == "a customer complained"
 
 
 def test_reason_is_asked_for(staff: Client, db: None) -> None:
@@ -103,24 +106,25 @@ def test_reason_is_asked_for(staff: Client, db: None) -> None:
 def test_opening_a_dialog_changes_nothing(staff: Client, db: None) -> None:
     card = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY).cards.get()
 
-    response = staff.get(url_of(card, "mark_ready"), {"reason": "x"})
+    response = staff.get(url_of(card, "check_again"), {"reason": "x"})
 
     assert response.status_code == 200
     card.refresh_from_db()
     assert card.condition == CardCondition.DIRTY
 
 
-def test_refused_step_is_a_message(staff: Client, fleet: Host) -> None:
-    card = fleet.cards.first()
-    assert card is not None
+def test_refused_step_is_a_message(
+    staff: Client, instance: Instance, fleet: Host
+) -> None:
+    card = Card.objects.get(claims__consumer=instance.uuid)
 
     response = staff.post(
-        url_of(card, "mark_ready"),
+        url_of(card, "check_again"),
         {"_form_submitted": "1", "reason": "again"},
         follow=True,
     )
 
-    assert "it cannot become ready" in response.content.decode()
+    assert "it cannot be checked now" in response.content.decode()
 
 
 def test_viewer_may_change_no_card(fleet: Host) -> None:
@@ -147,7 +151,7 @@ def test_card_page_tells_its_life_newest_first(
     text = page.content.decode()
 
     kinds = [event["row"].kind for event in page.context["events"]]
-    assert kinds == ["claimed", "condition", "enrolled"]
+    assert kinds == ["claimed", "condition", "condition", "enrolled"]
     assert "trial (Lab)" in text
     assert f"/admin/consumer/{instance.uuid}/" in text
     assert f"{card.slot_path}.0" in text

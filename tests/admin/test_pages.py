@@ -178,7 +178,7 @@ def test_pages_name_nothing_outside_the_site(
 @pytest.mark.parametrize(
     "path",
     [
-        "inventory/card/{}/mark_ready/",
+        "inventory/card/{}/check_again/",
         "inventory/card/{}/quarantine/",
         "inventory/host/{}/drain/",
         "instances/instance/{}/delete_instance/",

@@ -6,7 +6,8 @@ import pytest
 
 from instances.choices import ImageStatus
 from instances.models import Plan
-from inventory.choices import CardCondition
+from inventory.card_actions import quarantine, retire
+from inventory.ledger import Actor
 from inventory.models import Card, Region
 from tests.api.builders import ApiClient, Customer
 from tests.builders import GPU_FLAG, make_flag, make_image, make_plan, make_region
@@ -163,7 +164,10 @@ def test_a_region_without_cards_offers_no_gpus(
 def test_a_region_whose_cards_are_all_retired_offers_no_gpus(
     customer: Customer, shop: dict[str, Plan]
 ) -> None:
-    Card.objects.update(condition=CardCondition.RETIRED)
+    actor = Actor("user:tester", "a test")
+    for card in Card.objects.all():
+        quarantine(card.pk, actor)
+        retire(card.pk, actor)
     assert customer.api.get("/regions/us-east").json()["capabilities"] == ["Linodes"]
 
 

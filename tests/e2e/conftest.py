@@ -142,8 +142,10 @@ def _start(server_url: str, undo: ExitStack) -> Stack:
     port = ports.random_free()
     services.ensure(django.web(port))
     services.ensure(django.worker())
+    services.ensure(django.watch())
     wait_for_web(services, django, port)
     wait_for_worker(services, django)
+    provision.wait_for_cards(django)
     return Stack(
         url=f"http://{ports.LOOPBACK}:{port}",
         staff=Staff(**secrets["staff"]),

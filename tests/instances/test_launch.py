@@ -3,9 +3,11 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from django_q.models import OrmQ
 
 from flags.models import Flag
@@ -18,8 +20,11 @@ from instances.exceptions import (
     NoCapacity,
 )
 from instances.models import Event, Instance, Job, JobStep
-from inventory.choices import CardCondition, HostConnection, HostPolicy
-from inventory.models import Card, CardClaim, CardEvent, Host, NodeClaim
+from inventory.alerts import Subject, raise_alert
+from inventory.card_actions import quarantine
+from inventory.choices import AlertClass, HostConnection, HostPolicy
+from inventory.ledger import Actor
+from inventory.models import Card, CardClaim, CardEvent, Host, NodeClaim, Region
 from inventory.shape import shape_of
 from inventory.snapshots import snapshots_of
 from tests.builders import (
@@ -125,16 +130,27 @@ def test_no_capacity_leaves_nothing_and_keeps_the_reasons_for_staff() -> None:
     assert counts() == before
 
 
+_ACTOR = Actor("user:tester", "a test")
+
+
+def _alert(subject: Subject) -> object:
+    return raise_alert(subject, AlertClass.PREVENTS_CLAIMS, "test", "fault", "a fault")
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "closed",
     [
         lambda: Host.objects.update(policy=HostPolicy.DRAINING),
         lambda: Host.objects.update(connection=HostConnection.UNKNOWN),
-        lambda: Card.objects.update(condition=CardCondition.QUARANTINED),
+        lambda: Host.objects.update(last_seen_at=timezone.now() - timedelta(hours=1)),
+        lambda: [quarantine(c.pk, _ACTOR) for c in Card.objects.all()],
+        lambda: [_alert(Subject(card=card)) for card in Card.objects.all()],
+        lambda: _alert(Subject(host=Host.objects.get())),
+        lambda: _alert(Subject(region=Region.objects.get())),
     ],
 )
-def test_host_that_does_not_accept_is_not_used(closed: Callable[[], int]) -> None:
+def test_host_that_does_not_accept_is_not_used(closed: Callable[[], object]) -> None:
     host = make_host()
     closed()
     Host.objects.update(free_shape=shape_of(snapshots_of([host])[0]))

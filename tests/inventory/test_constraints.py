@@ -8,7 +8,8 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from inventory.choices import CardCondition
+from inventory.choices import CardCondition, CardEventKind
+from inventory.ledger import Actor, change_condition
 from inventory.models import Card, CardClaim, CardEvent, Host, HostCpu, NodeClaim
 from tests.builders import make_host
 
@@ -25,8 +26,25 @@ def refused(constraint: str) -> Iterator[None]:
 
 
 def claim_card(card: Card) -> CardClaim:
-    return CardClaim.objects.create(
+    claim = CardClaim.objects.create(
         card=card, consumer=uuid.uuid4(), claimed_at=timezone.now()
+    )
+    tell(claim, CardEventKind.CLAIMED)
+    return claim
+
+
+def tell(claim: CardClaim, kind: CardEventKind) -> None:
+    """Write the event without which no claim can be committed."""
+    CardEvent.objects.create(
+        card=claim.card,
+        at=timezone.now(),
+        kind=kind,
+        from_condition=claim.card.condition,
+        to_condition=claim.card.condition,
+        actor="test:constraints",
+        reason="a test",
+        claim=claim,
+        consumer=claim.consumer,
     )
 
 
@@ -52,6 +70,7 @@ def test_second_open_claim_on_a_card_is_refused() -> None:
 
     first.released_at = timezone.now()
     first.save()
+    tell(first, CardEventKind.RELEASED)
     claim_card(card)
     assert CardClaim.objects.filter(card=card).count() == 2
 
@@ -60,8 +79,7 @@ def test_second_open_claim_on_a_card_is_refused() -> None:
     "condition", [c for c in CardCondition if c != CardCondition.READY]
 )
 def test_claim_on_a_card_that_is_not_ready_is_refused(condition: CardCondition) -> None:
-    card = make_host().cards.all()[0]
-    Card.objects.filter(pk=card.pk).update(condition=condition)
+    card = make_host(condition=condition).cards.all()[0]
 
     with refused("claimed_card_is_ready"):
         claim_card(card)
@@ -140,8 +158,9 @@ def test_claim_can_only_be_released_once() -> None:
     with refused("claim_only_ends"):
         CardClaim.objects.update(consumer=other)
     with refused("claim_only_ends"):
-        CardClaim.objects.all().delete()
+        CardClaim.objects.filter(pk=claim.pk)._raw_delete(using="default")
     CardClaim.objects.update(released_at=timezone.now())
+    tell(claim, CardEventKind.RELEASED)
     with refused("claim_only_ends"):
         CardClaim.objects.update(released_at=None)
     claim.refresh_from_db()
@@ -155,5 +174,5 @@ def test_two_cards_in_one_slot_are_refused_unless_one_is_missing() -> None:
     with refused("card_one_per_slot"):
         Card.objects.filter(pk=second.pk).update(slot_path=first.slot_path)
 
-    Card.objects.filter(pk=first.pk).update(condition=CardCondition.MISSING)
+    change_condition(first, CardCondition.MISSING, Actor("test:slot", "a test"))
     Card.objects.filter(pk=second.pk).update(slot_path=first.slot_path)

@@ -19,7 +19,7 @@ URI = "qemu+tls://gpu1.example.net/system"
 def lab() -> object:
     make_region()
     make_gpu_model()
-    with override_settings(LAB=True, LAB_SKIPS_SANITISING=False):
+    with override_settings(LAB=True):
         yield
 
 
@@ -73,17 +73,6 @@ def test_host_with_nodes_cpus_cards_and_functions(
     assert len(report.new_cards) == 4
     assert CardEvent.objects.filter(kind="enrolled", actor="user:tester").count() == 4
     assert host.free_shape == "c2x1 m1152|c2x1 m1152"
-
-
-@override_settings(LAB_SKIPS_SANITISING=True)
-def test_lab_makes_cards_ready_and_says_so(simulated_host: SimulatedHypervisor) -> None:
-    enrol(order(), "user:tester", simulated_host)
-
-    assert set(Card.objects.values_list("condition", flat=True)) == {
-        CardCondition.READY
-    }
-    assert CardEvent.objects.filter(to_condition="ready").count() == 4
-    assert Host.objects.get().free_shape == "rtx6000=2 c2x1 m1152|rtx6000=2 c2x1 m1152"
 
 
 def test_reserved_cores_are_kept(simulated_host: SimulatedHypervisor) -> None:

@@ -77,9 +77,9 @@ def test_search_key_follows_the_claims() -> None:
     host.refresh_from_db()
     assert host.free_shape == "rtx6000=1 c1x1 m896|rtx6000=2 c2x1 m1152"
 
-    ledger.release(consumer, ACTOR, next_condition=CardCondition.READY)
+    ledger.release(consumer, ACTOR)
     host.refresh_from_db()
-    assert host.free_shape == "rtx6000=2 c2x1 m1152|rtx6000=2 c2x1 m1152"
+    assert host.free_shape == "rtx6000=1 c2x1 m1152|rtx6000=2 c2x1 m1152"
     assert host.free_shape == shape_of(snapshots_of([host])[0])
 
 
@@ -89,10 +89,10 @@ def test_release_ends_the_claim_and_leaves_the_card_dirty() -> None:
     consumer = uuid.uuid4()
     take(host, consumer, [card], (0,))
 
-    released = ledger.release(consumer, ACTOR, next_condition=CardCondition.DIRTY)
+    released = ledger.release(consumer, ACTOR)
 
     card.refresh_from_db()
-    assert released == 2
+    assert released == [host.pk]
     assert card.condition == CardCondition.DIRTY
     assert not ledger.open_card_claims(consumer)
     assert not ledger.open_node_claims(consumer)
@@ -110,7 +110,7 @@ def test_release_of_one_consumer_leaves_the_others_claims() -> None:
     take(host, first, [cards[0]], (0,))
     take(host, second, [cards[1]], (1,))
 
-    ledger.release(first, ACTOR, next_condition=CardCondition.READY)
+    ledger.release(first, ACTOR)
 
     assert [c.card_id for c in ledger.open_card_claims(second)] == [cards[1].pk]
     assert len(ledger.open_node_claims(second)) == 1
@@ -120,10 +120,10 @@ def test_release_twice_is_no_error_and_writes_nothing_more() -> None:
     host = make_host()
     consumer = uuid.uuid4()
     take(host, consumer, [host.cards.all()[0]], (0,))
-    ledger.release(consumer, ACTOR, next_condition=CardCondition.READY)
+    ledger.release(consumer, ACTOR)
     before = state()
 
-    assert ledger.release(consumer, ACTOR, next_condition=CardCondition.READY) == 0
+    assert ledger.release(consumer, ACTOR) == []
     assert state() == before
 
 
@@ -136,7 +136,7 @@ def test_quarantined_card_stays_so_when_released() -> None:
         Card.objects.get(pk=card.pk), CardCondition.QUARANTINED, ACTOR
     )
 
-    ledger.release(consumer, ACTOR, next_condition=CardCondition.READY)
+    ledger.release(consumer, ACTOR)
 
     card.refresh_from_db()
     assert card.condition == CardCondition.QUARANTINED
