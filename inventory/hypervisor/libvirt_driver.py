@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TextIO, TypeVar
+from uuid import uuid4
 
 import libvirt  # noqa: TID251 -- this is the one module that may
 from lxml import etree
@@ -141,6 +142,50 @@ class LibvirtHypervisor:
             raise
         return float(sum(times.values())) / 1e9
 
+    @_translates
+    def versions(self) -> tuple[int, int]:
+        return self._connection.getLibVersion(), self._connection.getVersion()
+
+    @_translates
+    def domain_capabilities(self, domain_type: str) -> str:
+        return str(
+            self._connection.getDomainCapabilities(None, "x86_64", "q35", domain_type)
+        )
+
+    @_translates
+    def free_pages(self, node: int, size_kib: int) -> int:
+        counts = self._connection.getFreePages([size_kib], node, 1)
+        # libvirt's test driver answers without any cell.
+        return int(counts.get(node, {}).get(size_kib, 0))
+
+    @_translates
+    def pools(self) -> dict[str, int | None]:
+        # virStoragePoolInfo: state, capacity, allocation, available.
+        return {
+            pool.name(): int(pool.info()[3]) if pool.isActive() else None
+            for pool in self._connection.listAllStoragePools()
+        }
+
+    @_translates
+    def networks(self) -> dict[str, bool]:
+        return {
+            network.name(): bool(network.isActive())
+            for network in self._connection.listAllNetworks()
+        }
+
+    @_translates
+    def clock(self, pool: str) -> float | None:
+        if self.pools().get(pool) is None:
+            return None
+        made = self._connection.storagePoolLookupByName(pool).createXML(
+            _empty_volume_xml(f"clock-{uuid4()}")
+        )
+        try:
+            mtime = etree.fromstring(made.XMLDesc()).findtext("target/timestamps/mtime")
+        finally:
+            made.delete()
+        return float(mtime) if mtime else None
+
     @staticmethod
     def _state(domain: libvirt.virDomain) -> DomainState:
         return _STATES.get(domain.state()[0], DomainState.OTHER)
@@ -238,6 +283,15 @@ def _folder_pool_xml(name: str, path: str) -> str:
     target = etree.SubElement(pool, "target")
     etree.SubElement(target, "path").text = path
     return etree.tostring(pool, encoding="unicode")
+
+
+def _empty_volume_xml(name: str) -> str:
+    volume = etree.Element("volume")
+    etree.SubElement(volume, "name").text = name
+    etree.SubElement(volume, "capacity").text = "0"
+    target = etree.SubElement(volume, "target")
+    etree.SubElement(target, "format", type="raw")
+    return etree.tostring(volume, encoding="unicode")
 
 
 def _run_event_loop() -> None:

@@ -41,6 +41,28 @@ class Hypervisor(Protocol):
         virNodeGetCPUStats; None where the driver cannot tell. It falls at a reboot.
         """
 
+    def versions(self) -> tuple[int, int]:
+        """Return libvirt's and the hypervisor's version, 1000000 * major + 1000 * minor."""
+
+    def domain_capabilities(self, domain_type: str) -> str:
+        """Return what an x86_64 q35 guest may have (virConnectGetDomainCapabilities)."""
+
+    def free_pages(self, node: int, size_kib: int) -> int:
+        """Return how many pages of a size are free on one NUMA node (virNodeGetFreePages)."""
+
+    def pools(self) -> dict[str, int | None]:
+        """Return the free bytes of every storage pool by name; None if it is inactive."""
+
+    def networks(self) -> dict[str, bool]:
+        """Return whether each virtual network is active, by name."""
+
+    def clock(self, pool: str) -> float | None:
+        """Return the host's time, as seconds since 1970: that of a volume made just now.
+
+        The empty volume is deleted at once. None without such an active pool, or where the
+        pool keeps no times.
+        """
+
     def define_domain(self, xml: str) -> None:
         """Define, or define anew, a domain after validation (VIR_DOMAIN_DEFINE_VALIDATE)."""
 

@@ -21,7 +21,8 @@ from inventory.hypervisor.port import DomainState
 OPEN_TIMEOUT_S = 15.0
 CALL_TIMEOUT_S = 30.0
 # Under emulation libvirt asks QEMU's CPU model hundreds of questions: 7-22 s measured.
-# Guest RAM is set up before create() returns; a TiB takes minutes.
+CAPABILITIES_TIMEOUT_S = 60.0
+# That, and guest RAM is set up before create() returns; a TiB takes minutes.
 START_TIMEOUT_S = 300.0
 DESTROY_TIMEOUT_S = 60.0
 
@@ -59,6 +60,30 @@ class SupervisedHypervisor:
 
     def cpu_seconds(self) -> float | None:
         seconds = self._call("cpu_seconds")
+        return None if seconds is None else float(seconds)
+
+    def versions(self) -> tuple[int, int]:
+        libvirt, hypervisor = self._call("versions")
+        return int(libvirt), int(hypervisor)
+
+    def domain_capabilities(self, domain_type: str) -> str:
+        return str(
+            self._call(
+                "domain_capabilities", domain_type, timeout_s=CAPABILITIES_TIMEOUT_S
+            )
+        )
+
+    def free_pages(self, node: int, size_kib: int) -> int:
+        return int(self._call("free_pages", node, size_kib))
+
+    def pools(self) -> dict[str, int | None]:
+        return dict(self._call("pools"))
+
+    def networks(self) -> dict[str, bool]:
+        return dict(self._call("networks"))
+
+    def clock(self, pool: str) -> float | None:
+        seconds = self._call("clock", pool)
         return None if seconds is None else float(seconds)
 
     def define_domain(self, xml: str) -> None:
