@@ -17,6 +17,7 @@ from inventory.exceptions import (
     HypervisorError,
     InvalidXml,
 )
+from inventory.host_check import pci_backends
 from inventory.hypervisor import supervised
 from inventory.hypervisor.port import DomainState, Hypervisor
 from inventory.hypervisor.supervised import SupervisedHypervisor
@@ -157,6 +158,62 @@ def test_cpu_time_since_boot_never_falls(driver: tuple[str, Hypervisor]) -> None
         assert kind == "libvirt-test"
     else:
         assert 0 < first <= second
+
+
+def test_versions_are_numbers_of_one_form(driver: tuple[str, Hypervisor]) -> None:
+    kind, hypervisor = driver
+
+    libvirt, qemu = hypervisor.versions()
+
+    assert 7_000_000 <= libvirt < 100_000_000
+    assert qemu >= (2 if kind == "libvirt-test" else 5_000_000)
+
+
+def test_guest_may_have_pci_devices_by_vfio(driver: tuple[str, Hypervisor]) -> None:
+    kind, hypervisor = driver
+    if kind == "libvirt-test":
+        pytest.skip("libvirt's test driver has no x86_64 q35 guest")
+
+    document = hypervisor.domain_capabilities("qemu")
+
+    assert pci_backends(document) == ("default", "vfio")
+
+
+def test_free_pages_are_counted_by_node_and_size(
+    driver: tuple[str, Hypervisor],
+) -> None:
+    kind, hypervisor = driver
+
+    assert hypervisor.free_pages(1, 2048) == 0
+    assert kind != "virtual-host" or hypervisor.free_pages(1, 4) > 0
+
+
+def test_networks_say_whether_they_are_active(driver: tuple[str, Hypervisor]) -> None:
+    kind, hypervisor = driver
+
+    states = hypervisor.networks()
+
+    assert set(map(type, states.values())) <= {bool}
+    assert kind != "libvirt-test" or states == {"default": True}
+
+
+def test_clock_is_read_from_a_pool_and_leaves_no_volume(
+    driver: tuple[str, Hypervisor],
+) -> None:
+    kind, hypervisor = driver
+    assert hypervisor.clock("no-such-pool") is None
+    if kind == "libvirt-test":
+        return
+
+    hypervisor.ensure_folder_pool(POOL, FOLDER)
+    before = hypervisor.clock(POOL)
+    after = hypervisor.clock(POOL)
+
+    assert before is not None
+    assert after is not None
+    assert before <= after
+    assert abs(after - time.time()) < 60
+    assert (hypervisor.pools()[POOL] or 0) > 0
 
 
 def test_volume_that_is_not_there_is_empty(driver: tuple[str, Hypervisor]) -> None:

@@ -1,0 +1,268 @@
+"""Ask a host what inventory.preflight judges; nothing stays on it but the console pool."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+from uuid import uuid4
+
+from django.conf import settings
+from lxml import etree
+
+from inventory.cards import CardFinding, find_cards, sellable
+from inventory.choices import CardCondition
+from inventory.enrolment import observe
+from inventory.exceptions import (
+    DomainNotFound,
+    HostUnreachable,
+    HypervisorError,
+    InvalidXml,
+)
+from inventory.hypervisor.check_domain import build_check_domain
+from inventory.hypervisor.port import DomainState, Hypervisor
+from inventory.hypervisor.supervised import connect
+from inventory.hypervisor.xml import parse_domain
+from inventory.models import Card, CardClaim, GpuModel, PciId
+from inventory.preflight import CheckLine, GuestTrial, HostReport, check
+from inventory.topology import HostFacts
+
+# Those of instances.domain_xml, which this app may not import; a test compares them.
+CONSOLE_POOL = "gpucloud-console"
+CONSOLE_FOLDER = "/var/log/libvirt/gpucloud"
+# More than the 64 MiB that systemd lets libvirtd lock by default: less proves nothing.
+GUEST_MEMORY_MIB = 128
+# A ready card may be sold at any moment, and its own test has proven what a trial would;
+# one in a check is about to start.
+_SPARE = (CardCondition.UNVERIFIED, CardCondition.DIRTY, CardCondition.QUARANTINED)
+_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
+T = TypeVar("T")
+
+
+def check_host(
+    uri: str,
+    *,
+    start_guest: bool = False,
+    kernel: str = "",
+    hypervisor: Hypervisor | None = None,
+) -> list[CheckLine]:
+    """Return what is right and wrong with the host at `uri`; raises nothing of its own.
+
+    Blocks up to the driver's deadlines. start_guest: take a spare card for a moment.
+    kernel: a file on the host; empty: that of the model's test image.
+    """
+    asked = _Questions(hypervisor or connect(uri))
+    return check(_report(uri, asked, start_guest, kernel))
+
+
+@dataclass(slots=True)
+class _Questions:
+    """Asks one question after another, and none of a host that fell silent."""
+
+    hypervisor: Hypervisor
+    refusals: dict[str, str] = field(default_factory=dict)
+    silence: str = ""
+
+    def ask(self, name: str, question: Callable[[], T]) -> T | None:
+        if self.silence:
+            self.refusals[name] = f"not asked: {self.silence}"
+            return None
+        try:
+            return question()
+        except HostUnreachable as error:
+            self.silence = str(error)
+            self.refusals[name] = str(error)
+        except HypervisorError as error:
+            self.refusals[name] = str(error)
+        return None
+
+
+def _report(uri: str, asked: _Questions, start_guest: bool, kernel: str) -> HostReport:
+    host = asked.hypervisor
+    versions = asked.ask("versions", host.versions)
+    if asked.silence:
+        return HostReport(uri, unreachable=f"{uri} does not answer: {asked.silence}")
+    facts = asked.ask("facts", lambda: observe(host))
+    models = dict(PciId.objects.values_list("pci_id", "gpu_model__slug"))
+    cards = tuple(find_cards(facts, models)) if facts else ()
+    kind = facts.domain_type if facts else "kvm"
+    backends = asked.ask(
+        "pci_backends", lambda: pci_backends(host.domain_capabilities(kind))
+    )
+    trial = _try_guest(host, facts, cards, kernel) if start_guest else None
+    return HostReport(
+        uri=uri,
+        is_lab=settings.LAB,
+        console_pool=CONSOLE_POOL,
+        facts=facts,
+        cards=cards,
+        versions=versions,
+        pci_backends=backends or (),
+        free_pages=asked.ask("free_pages", lambda: _free_pages(host, facts)) or {},
+        pools=asked.ask("pools", host.pools) or {},
+        networks=asked.ask("networks", host.networks) or {},
+        clock_skew_s=asked.ask("clock", lambda: _clock_skew(host)),
+        phys_bits=(asked.ask("phys_bits", lambda: phys_bits(host.capabilities()))),
+        bar_mib={
+            model.slug: model.bar_mib or model.memory_mib
+            for model in GpuModel.objects.all()
+        },
+        trial=trial,
+        refusals=asked.refusals,
+    )
+
+
+def _root(document: str) -> etree._Element:
+    try:
+        return etree.fromstring(document.encode(), _PARSER)
+    except etree.XMLSyntaxError as error:
+        raise InvalidXml(str(error)) from error
+
+
+def pci_backends(domain_capabilities: str) -> tuple[str, ...]:
+    """Return how PCI devices can be passed through (formatdomaincaps "hostdev")."""
+    values = _root(domain_capabilities).findall(
+        "devices/hostdev[@supported='yes']/enum[@name='pciBackend']/value"
+    )
+    return tuple(value.text or "" for value in values)
+
+
+def phys_bits(capabilities: str) -> int | None:
+    """Return the width of the host CPU's physical addresses; told since libvirt 8.7."""
+    found = _root(capabilities).find("host/cpu/maxphysaddr")
+    bits = "" if found is None else found.get("bits", "")
+    return int(bits) if bits.isdecimal() and 32 <= int(bits) <= 64 else None
+
+
+def _free_pages(
+    host: Hypervisor, facts: HostFacts | None
+) -> dict[tuple[int, int], int]:
+    if facts is None:
+        raise HypervisorError("its NUMA nodes are not known")
+    return {
+        (node.number, size): host.free_pages(node.number, size)
+        for node in facts.nodes
+        for size, total in node.hugepages
+        if total
+    }
+
+
+def _clock_skew(host: Hypervisor) -> float | None:
+    before = time.time()
+    theirs = host.clock(CONSOLE_POOL)
+    return None if theirs is None else theirs - (before + time.time()) / 2
+
+
+def _try_guest(
+    host: Hypervisor,
+    facts: HostFacts | None,
+    cards: tuple[CardFinding, ...],
+    kernel: str,
+) -> GuestTrial:
+    """Start a guest with a spare card, look at it and remove it."""
+    if facts is None:
+        return GuestTrial("", "not tried: it is not known what the host is made of")
+    try:
+        finding = _spare_card(host, facts, cards)
+    except HypervisorError as error:
+        return GuestTrial("", f"not tried: {error}")
+    if finding is None:
+        return GuestTrial(
+            "",
+            "not tried: every card is in use, in a check, for sale, or unfit as told "
+            "above",
+        )
+    kernel_path, initrd_path = kernel, ""
+    if not kernel:
+        image = GpuModel.objects.select_related("test_image").get(slug=finding.model)
+        if image.test_image is None:
+            return GuestTrial(
+                "", "not tried: the GPU model has no test image; give --kernel"
+            )
+        kernel_path = image.test_image.kernel_path
+        initrd_path = image.test_image.initrd_path
+    return _run_guest(host, facts.domain_type, finding, kernel_path, initrd_path)
+
+
+def _spare_card(
+    host: Hypervisor, facts: HostFacts, cards: tuple[CardFinding, ...]
+) -> CardFinding | None:
+    """Return a fit card that no domain has, even one that is off, and no claim.
+
+    Raises HypervisorError: a host that does not list its domains gives no card away.
+    """
+    used = {
+        address.slot_path
+        for document in host.domain_documents().values()
+        for address in parse_domain(document).hostdevs
+    }
+    rows = Card.objects.filter(host__host_uuid=facts.host_uuid).exclude(
+        condition__in=[CardCondition.MISSING, CardCondition.RETIRED]
+    )
+    used.update(
+        rows.exclude(condition__in=_SPARE).values_list("slot_path", flat=True),
+        CardClaim.objects.filter(card__in=rows, released_at=None).values_list(
+            "card__slot_path", flat=True
+        ),
+    )
+    fit = {sold.card.slot_path for sold in sellable(cards)} - used
+    # Enrolled cards last: maintenance may want one of them at the same moment.
+    enrolled = set(rows.values_list("slot_path", flat=True))
+    free = [finding for finding in cards if finding.card.slot_path in fit]
+    free.sort(key=lambda finding: finding.card.slot_path in enrolled)
+    return free[0] if free else None
+
+
+def _run_guest(
+    host: Hypervisor, domain_type: str, finding: CardFinding, kernel: str, initrd: str
+) -> GuestTrial:
+    slot, uuid = finding.card.slot_path, str(uuid4())
+    name = f"gpucloud-preflight-{uuid[:8]}"
+    problem = leftover = ""
+    try:
+        host.ensure_folder_pool(CONSOLE_POOL, CONSOLE_FOLDER)
+        host.define_domain(
+            build_check_domain(
+                uuid=uuid,
+                name=name,
+                title=f"check of the host with {slot}",
+                domain_type=domain_type,
+                kernel_path=kernel,
+                initrd_path=initrd,
+                cmdline="",
+                memory_mib=GUEST_MEMORY_MIB,
+                functions=tuple(f.address for f in finding.card.functions),
+                node=finding.node,
+                cpus=(),
+                console_file=f"{CONSOLE_FOLDER}/{name}.log",
+                metadata={"kind": "preflight", "card": slot},
+            )
+        )
+        host.start_domain(uuid)
+        problem = _not_running(host, uuid, f"{name}.log")
+    except HypervisorError as error:
+        problem = str(error)
+    finally:
+        # Also on Ctrl-C: a guest that stays holds a card that is about to be sold.
+        leftover = _remove(host, uuid, name)
+    return GuestTrial(slot, problem, leftover)
+
+
+def _not_running(host: Hypervisor, uuid: str, log: str) -> str:
+    """Return why the guest does not count as run; a quick kernel may be over already."""
+    state = host.domain_state(uuid)
+    if state is DomainState.RUNNING or host.read_volume_tail(CONSOLE_POOL, log, 1):
+        return ""
+    return f"the guest is {state} at once and printed nothing"
+
+
+def _remove(host: Hypervisor, uuid: str, name: str) -> str:
+    """Have no such guest and no console of it; return what is left and why, if anything."""
+    try:
+        with suppress(DomainNotFound):
+            host.destroy_domain(uuid)
+            host.undefine_domain(uuid)
+        host.delete_volume(CONSOLE_POOL, f"{name}.log")
+    except HypervisorError as error:
+        return f"{name} or its console may be left on the host: {error}"
+    return ""
