@@ -24,7 +24,7 @@ from inventory.hypervisor.port import DomainState, Hypervisor
 from inventory.hypervisor.supervised import connect
 from inventory.hypervisor.xml import parse_domain
 from inventory.models import Card, CardClaim, GpuModel, PciId
-from inventory.preflight import CheckLine, GuestTrial, HostReport, check
+from inventory.preflight import CheckLine, GuestTrial, HostReport, check, problem_of
 from inventory.topology import HostFacts
 
 # Those of instances.domain_xml, which this app may not import; a test compares them.
@@ -51,6 +51,8 @@ def check_host(
     Blocks up to the driver's deadlines. start_guest: take a spare card for a moment.
     kernel: a file on the host; empty: that of the model's test image.
     """
+    if problem := problem_of(uri):
+        return check(HostReport(uri, unreachable=problem))
     asked = _Questions(hypervisor or connect(uri))
     return check(_report(uri, asked, start_guest, kernel))
 

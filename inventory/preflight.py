@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import unquote
 
 from inventory.cards import CardFinding
 from inventory.topology import HostFacts
@@ -23,6 +24,8 @@ LEAST_POOL_BYTES = 1 << 30
 # OVMF opens an eighth of the guest's physical addresses to 64-bit BARs
 # (edk2 PlatformDynamicMmioWindow).
 _WINDOW_BITS = 3
+# ASPEED and Matrox: the VGA of the board's management controller, never for sale.
+_CONSOLE_VENDORS = frozenset({0x1A03, 0x102B})
 
 
 class Verdict(StrEnum):
@@ -124,11 +127,20 @@ _WAYS = {
 _WAYS["qemu+libssh2"] = _WAYS["qemu+libssh"] = _WAYS["qemu+ssh"]
 
 
+def problem_of(uri: str) -> str:
+    """Return why nothing must be opened at `uri`, empty if it may be."""
+    if uri.partition("://")[0] not in _WAYS:
+        return f"{uri!r} is no libvirt address of a QEMU host"
+    if re.search(r"[?&;]\s*command\s*=", unquote(uri)):
+        return f"{uri!r} names a command, which would run on this machine"
+    return ""
+
+
 def way_to(uri: str) -> str:
     """Return what to look at when nobody answers at `uri`, by its transport."""
     return _WAYS.get(
         uri.partition("://")[0],
-        "This is no libvirt address of a QEMU host, such as qemu+tls://HOST/system.",
+        "Name a QEMU host over TLS or SSH, such as qemu+tls://HOST/system.",
     )
 
 
@@ -226,15 +238,20 @@ def _cards(report: HostReport) -> Iterator[CheckLine]:
             "no card of a known GPU model",
             "Add the PCI id to one under Inventory > GPU models, if it is for sale.",
         )
+    else:
+        yield CheckLine("cards", Verdict.PASS, f"{len(known)} of known GPU models")
+    unknown: dict[str, list[str]] = {}
     for finding in report.cards:
         main = finding.card.main
-        if finding.model is None:
-            yield CheckLine(
-                "cards",
-                Verdict.WARN,
-                f"{main.address} ({main.pci_id}) is no known GPU model",
-                "If it is for sale, add the PCI id under Inventory > GPU models.",
-            )
+        if finding.model is None and main.vendor_id not in _CONSOLE_VENDORS:
+            unknown.setdefault(main.pci_id, []).append(str(main.address))
+    for pci_id, addresses in sorted(unknown.items()):
+        yield CheckLine(
+            "cards",
+            Verdict.WARN,
+            f"{pci_id} is no known GPU model: {', '.join(addresses)}",
+            "If it is for sale, add the PCI id under Inventory > GPU models.",
+        )
 
 
 def _endpoints(report: HostReport) -> Iterator[CheckLine]:
@@ -442,6 +459,8 @@ def _clock(report: HostReport) -> Iterator[CheckLine]:
 
 def _room(report: HostReport) -> Iterator[CheckLine]:
     cards = report.known_cards
+    if not cards:
+        return
     bars_mib = sum(_power_of_two(report.bar_mib[card.model or ""]) for card in cards)
     needed = f"{len(cards)} cards need {bars_mib >> 10} GiB for their memory BARs"
     if report.phys_bits is None:

@@ -10,6 +10,7 @@ from django.urls import reverse
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
+from inventory.admin.check_page import check_page
 from inventory.admin.dialogs import NoteForm, leave_dialog, object_or_404
 from inventory.admin.enrol_page import enrol_page
 from inventory.admin.host_page import host_page
@@ -61,7 +62,7 @@ class HostAdmin(ReadOnlyAdmin):
         ("libvirt_uri", "domain_type"),
         "host_uuid",
     )
-    actions_list = ("enrol",)
+    actions_list = ("enrol", "check_host")
     actions_detail = ("put_in_service", "stop_provisioning", "drain")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Host]:
@@ -126,6 +127,16 @@ class HostAdmin(ReadOnlyAdmin):
     )
     def enrol(self, request: HttpRequest) -> HttpResponse:
         return enrol_page(self.admin_site, request)
+
+    @action(
+        description="Check a host",
+        icon="fact_check",
+        url_path="check",
+        permissions=["enrol"],
+        attrs={"aria-label": "Check a host"},
+    )
+    def check_host(self, request: HttpRequest) -> HttpResponse:
+        return check_page(self.admin_site, request)
 
     @action(
         description="In service",

@@ -1,0 +1,50 @@
+"""The page on which staff check a host: one row for each thing, and its remedy."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from inventory.host_check import check_host
+from inventory.preflight import CheckLine, Verdict
+
+
+class CheckForm(forms.Form):
+    uri = forms.CharField(
+        label="libvirt URI",
+        max_length=255,
+        widget=UnfoldAdminTextInputWidget(
+            attrs={"placeholder": "qemu+tls://gpu1.example.net/system"}
+        ),
+        help_text="How this control plane reaches the host's libvirt.",
+    )
+
+
+_WORDS = {
+    Verdict.PASS: "✓ pass",
+    Verdict.WARN: "! warning",
+    Verdict.FAIL: "✗ fail",
+}
+
+
+def check_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    """Show the form; on POST ask the host, which may take as long as its deadlines."""
+    is_asked = request.method == "POST"
+    form = CheckForm(request.POST if is_asked else None, initial=request.GET.dict())
+    lines: list[CheckLine] = []
+    if is_asked and form.is_valid():
+        lines = check_host(form.cleaned_data["uri"])
+    context: dict[str, Any] = {
+        **site.each_context(request),
+        "title": "Check a host",
+        "form": form,
+        "rows": [{"line": line, "word": _WORDS[line.verdict]} for line in lines],
+        "summary": [
+            {"word": word, "count": sum(line.verdict is verdict for line in lines)}
+            for verdict, word in _WORDS.items()
+        ],
+    }
+    return TemplateResponse(request, "admin/inventory/host/check.html", context)
