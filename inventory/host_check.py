@@ -33,8 +33,8 @@ CONSOLE_FOLDER = "/var/log/libvirt/gpucloud"
 # More than the 64 MiB that systemd lets libvirtd lock by default: less proves nothing.
 GUEST_MEMORY_MIB = 128
 # A ready card may be sold at any moment, and its own test has proven what a trial would;
-# one in a check is about to start.
-_SPARE = (CardCondition.UNVERIFIED, CardCondition.DIRTY, CardCondition.QUARANTINED)
+# one in a check is about to start; one in quarantine would tell of itself, not the host.
+_SPARE = (CardCondition.UNVERIFIED, CardCondition.DIRTY)
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
 T = TypeVar("T")
 
@@ -236,12 +236,12 @@ def _run_guest(
                 functions=tuple(f.address for f in finding.card.functions),
                 node=finding.node,
                 cpus=(),
-                console_file=f"{CONSOLE_FOLDER}/{name}.log",
+                console_file=f"{CONSOLE_FOLDER}/{uuid}.log",
                 metadata={"kind": "preflight", "card": slot},
             )
         )
         host.start_domain(uuid)
-        problem = _not_running(host, uuid, f"{name}.log")
+        problem = _not_running(host, uuid)
     except HypervisorError as error:
         problem = str(error)
     finally:
@@ -250,10 +250,12 @@ def _run_guest(
     return GuestTrial(slot, problem, leftover)
 
 
-def _not_running(host: Hypervisor, uuid: str, log: str) -> str:
+def _not_running(host: Hypervisor, uuid: str) -> str:
     """Return why the guest does not count as run; a quick kernel may be over already."""
     state = host.domain_state(uuid)
-    if state is DomainState.RUNNING or host.read_volume_tail(CONSOLE_POOL, log, 1):
+    if state is DomainState.RUNNING:
+        return ""
+    if host.read_volume_tail(CONSOLE_POOL, f"{uuid}.log", 1):
         return ""
     return f"the guest is {state} at once and printed nothing"
 
@@ -264,7 +266,7 @@ def _remove(host: Hypervisor, uuid: str, name: str) -> str:
         with suppress(DomainNotFound):
             host.destroy_domain(uuid)
             host.undefine_domain(uuid)
-        host.delete_volume(CONSOLE_POOL, f"{name}.log")
+        host.delete_volume(CONSOLE_POOL, f"{uuid}.log")
     except HypervisorError as error:
         return f"{name} or its console may be left on the host: {error}"
     return ""
