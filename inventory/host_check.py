@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import uuid4
@@ -21,7 +21,7 @@ from inventory.exceptions import (
 )
 from inventory.hypervisor.check_domain import build_check_domain
 from inventory.hypervisor.port import DomainState, Hypervisor
-from inventory.hypervisor.supervised import connect
+from inventory.hypervisor.supervised import SupervisedHypervisor
 from inventory.hypervisor.xml import parse_domain
 from inventory.models import Card, CardClaim, GpuModel, PciId
 from inventory.preflight import CheckLine, GuestTrial, HostReport, check, problem_of
@@ -53,8 +53,11 @@ def check_host(
     """
     if problem := problem_of(uri):
         return check(HostReport(uri, unreachable=problem))
-    asked = _Questions(hypervisor or connect(uri))
-    return check(_report(uri, asked, start_guest, kernel))
+    if hypervisor is not None:
+        return check(_report(uri, _Questions(hypervisor), start_guest, kernel))
+    # A connection of its own: a shared one may be long dead, or busy with a launch.
+    with closing(SupervisedHypervisor(uri)) as own:
+        return check(_report(uri, _Questions(own), start_guest, kernel))
 
 
 @dataclass(slots=True)

@@ -158,6 +158,9 @@ class SimulatedHypervisor:
     def delete_volume(self, pool: str, volume: str) -> None:
         self.volumes.pop((pool, volume), None)
 
+    def close(self) -> None:
+        """There is no child to end; nothing is lost."""
+
 
 def stranger_on(address: str, uuid: str) -> str:
     """Return the document of a domain that is none of ours and holds one card."""

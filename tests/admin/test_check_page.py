@@ -23,7 +23,7 @@ def asked(
         addresses.append(uri)
         return simulated_host
 
-    monkeypatch.setattr("inventory.host_check.connect", connect)
+    monkeypatch.setattr("inventory.host_check.SupervisedHypervisor", connect)
     return addresses
 
 
