@@ -86,7 +86,8 @@ def _report(uri: str, asked: _Questions, start_guest: bool, kernel: str) -> Host
     host = asked.hypervisor
     versions = asked.ask("versions", host.versions)
     if asked.silence:
-        return HostReport(uri, unreachable=f"{uri} does not answer: {asked.silence}")
+        why = asked.silence.removeprefix(f"{uri}: ")
+        return HostReport(uri, unreachable=f"{uri} does not answer: {why}")
     facts = asked.ask("facts", lambda: observe(host))
     models = dict(PciId.objects.values_list("pci_id", "gpu_model__slug"))
     cards = tuple(find_cards(facts, models)) if facts else ()

@@ -23,6 +23,7 @@ from inventory.hypervisor.port import DomainState, Hypervisor
 from inventory.hypervisor.supervised import SupervisedHypervisor
 from inventory.hypervisor.xml import parse_domain, parse_host
 from inventory.topology import PciAddress
+from tests.gpuhost import faults
 from tests.gpuhost.host import VirtualGpuHost
 
 POOL, FOLDER = "gpucloud-console", "/var/log/libvirt/gpucloud"
@@ -186,6 +187,19 @@ def test_free_pages_are_counted_by_node_and_size(
 
     assert hypervisor.free_pages(1, 2048) == 0
     assert kind != "virtual-host" or hypervisor.free_pages(1, 4) > 0
+
+
+@pytest.mark.gpuhost
+def test_reserved_pages_are_free_on_their_node_only(
+    virtual_host: VirtualGpuHost,
+) -> None:
+    hypervisor = SupervisedHypervisor(virtual_host.running().libvirt_uri)
+    assert faults.reserve_hugepages(virtual_host, 1, 4) == 4
+    try:
+        assert [hypervisor.free_pages(node, 2048) for node in (0, 1)] == [0, 4]
+    finally:
+        faults.reserve_hugepages(virtual_host, 1, 0)
+        hypervisor.close()
 
 
 def test_networks_say_whether_they_are_active(driver: tuple[str, Hypervisor]) -> None:
