@@ -256,12 +256,30 @@ def _run_from(root: Path, program: str, *words: str | Path, name: str = "") -> N
         "--argv0", name or program, root / "bin" / program, *words)  # fmt: skip
 
 
+def _wrap_qemu(root: Path) -> None:
+    """Have vfio treat BAR 0 of the cards as the memory that it is here.
+
+    A real NVIDIA card has registers there, and QEMU (hw/vfio/pci-quirks.c) mirrors its
+    configuration space at 0x88000 of it: who fills our card's memory would reset the
+    card's command register and cut it off.
+    """
+    qemu = root / "usr/bin/qemu-system-x86_64"
+    qemu.rename(qemu.with_suffix(".real"))
+    qemu.write_text(
+        "#!/bin/sh\n"
+        f'exec /{qemu.with_suffix(".real").relative_to(root)} "$@" '
+        "-global vfio-pci.x-no-geforce-quirks=on\n"
+    )
+    qemu.chmod(0o755)
+
+
 def _configure(root: Path) -> None:
     """Do by hand what the maintainer scripts of the packages would have done."""
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
     shutil.copytree(SOURCE / "image/root", root, dirs_exist_ok=True)
     _install(SOURCE / "image/host-init", root / "init")
+    _wrap_qemu(root)
     for link, target in FIREWALL_LINKS.items():
         _link(root / "usr/sbin" / link, target)
     for link, target in {"var/lock": "/run/lock", "var/run": "/run"}.items():

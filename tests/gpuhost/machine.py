@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 QEMU = "qemu-system-x86_64"
-CARD_MEMORY = "64M"
+CARD_MEMORY = "4M"
 
 # SMBIOS UUIDs are uuid5 of the host's name in this namespace: stable, and distinct.
 UUID_NAMESPACE = uuid.UUID("6f1c2a7e-5a0e-4d0c-9a53-7d2f6b1e0c11")

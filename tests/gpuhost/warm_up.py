@@ -26,7 +26,7 @@ _SETTLE = """
 rm -f /tmp/warm-up.* /var/log/libvirt/qemu/warm-up.log
 sync
 echo 3 > /proc/sys/vm/drop_caches
-cat /usr/bin/qemu-system-x86_64 /usr/lib/x86_64-linux-gnu/*.so* /usr/share/seabios/* \
+cat /usr/bin/qemu-system-x86_64.real /usr/lib/x86_64-linux-gnu/*.so* /usr/share/seabios/* \
   /usr/share/qemu/*.bin /var/lib/libvirt/images/probe.elf > /dev/null
 """
 
