@@ -22,4 +22,4 @@ def owners_of(consumers: Iterable[UUID]) -> dict[UUID, Owner]:
     rows = Instance.objects.filter(uuid__in=set(consumers)).values_list(
         "uuid", "account_id", "account__name", "pk", "label"
     )
-    return {uuid: Owner(*fields) for uuid, *fields in rows}
+    return {row[0]: Owner(*row[1:]) for row in rows}
