@@ -1,19 +1,27 @@
-"""Claim and release: what they write, and that they write it all or not at all."""
+"""The ledger: what is written, all or not at all, and what the database refuses."""
 
+import re
 import uuid
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from inventory import ledger
-from inventory.choices import CardCondition, CardEventKind
+from inventory.choices import (
+    CARD_TRANSITIONS,
+    CardCondition,
+    CardEventKind,
+    CheckKind,
+    CheckOutcome,
+)
 from inventory.exceptions import NotClaimable, StaleState, TransitionForbidden
 from inventory.ledger import Actor
 from inventory.models import Card, CardClaim, CardEvent, Host, NodeClaim
 from inventory.shape import shape_of
 from inventory.snapshots import free_cards, snapshots_of
 from inventory.topology import NodeShare
-from tests.builders import make_host
+from tests.builders import make_card, make_check, make_host
+from tests.inventory.test_constraints import refused
 
 pytestmark = pytest.mark.django_db
 ACTOR = Actor("user:tester", "a test")
@@ -29,6 +37,7 @@ def take(
 
 def state() -> tuple[object, ...]:
     return (
+        list(Card.objects.order_by("pk").values()),
         list(CardClaim.objects.order_by("pk").values()),
         list(NodeClaim.objects.order_by("pk").values()),
         list(CardEvent.objects.order_by("pk").values()),
@@ -142,6 +151,24 @@ def test_quarantined_card_stays_so_when_released() -> None:
     assert card.condition == CardCondition.QUARANTINED
 
 
+def test_release_names_the_claim_in_what_follows_from_it() -> None:
+    host = make_host()
+    card = host.cards.all()[0]
+    consumer = uuid.uuid4()
+    take(host, consumer, [card], (0,))
+    claim = card.claims.get()
+
+    ledger.release(consumer, ACTOR)
+
+    told = card.events.order_by("-pk").values_list(
+        "kind", "from_condition", "to_condition", "claim_id", "consumer"
+    )
+    assert list(told[:2]) == [
+        ("condition", "ready", "dirty", claim.pk, consumer),
+        ("released", "ready", "ready", claim.pk, consumer),
+    ]
+
+
 def test_condition_changes_only_along_the_life_cycle() -> None:
     card = make_host().cards.all()[0]
 
@@ -159,6 +186,232 @@ def test_condition_changed_by_another_is_noticed() -> None:
 
     with pytest.raises(StaleState):
         ledger.change_condition(stale, CardCondition.DIRTY, ACTOR)
+
+
+def test_clock_is_the_databases_and_runs_within_a_transaction() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now(), clock_timestamp()")
+        began, before = cursor.fetchone()
+
+    first, second = ledger.clock(), ledger.clock()
+
+    assert began < before < first < second
+
+
+def test_place_is_told_with_host_slot_and_condition() -> None:
+    host = make_host(cards_per_node=(1,))
+    card = host.cards.get()
+    card.slot_path = "0000:99:00"
+    card.save()
+
+    ledger.record_place(card, CardEventKind.MOVED, ACTOR)
+
+    told = [
+        (e.kind, e.from_condition, e.to_condition, e.host_id, e.slot_path)
+        for e in card.events.exclude(kind=CardEventKind.CONDITION).order_by("pk")
+    ]
+    assert told == [
+        ("enrolled", "", "unverified", host.pk, "0000:21:00"),
+        ("moved", "ready", "ready", host.pk, "0000:99:00"),
+    ]
+
+
+@pytest.mark.parametrize("table", ["cardevent", "cardcheck", "cardclaim"])
+def test_history_cannot_be_truncated(table: str) -> None:
+    host = make_host()
+    take(host, uuid.uuid4(), [host.cards.all()[0]], (0,))
+    before = state()
+
+    with connection.cursor() as cursor:
+        # conftest has disabled it; no row of the test may wait for its constraints.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(
+            f"ALTER TABLE inventory_{table} "
+            f"ENABLE TRIGGER {table.replace('card', 'card_')}_no_truncate"
+        )
+        with refused("ledger_append_only"):
+            cursor.execute(f"TRUNCATE inventory_{table} CASCADE")
+
+    assert state() == before
+
+
+def commit() -> None:
+    """Check what the database checks at commit."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def test_condition_without_its_event_cannot_be_committed() -> None:
+    card = make_host().cards.all()[0]
+
+    with refused("card_as_in_ledger"):
+        Card.objects.filter(pk=card.pk).update(condition=CardCondition.DIRTY)
+        commit()
+
+    card.refresh_from_db()
+    assert card.condition == CardCondition.READY
+
+
+def test_new_card_without_its_event_cannot_be_committed() -> None:
+    card = make_host().cards.all()[0]
+    card.pk, card.identity, card.slot_path = None, "another", "0000:99:00"
+    card.condition = CardCondition.UNVERIFIED
+
+    with refused("card_as_in_ledger"):
+        card.save(force_insert=True)
+        commit()
+
+
+def test_new_card_can_only_be_unverified() -> None:
+    card = make_host().cards.all()[0]
+    card.pk, card.identity, card.slot_path = None, "another", "0000:99:00"
+
+    with refused("card_life_cycle"):
+        card.save(force_insert=True)
+
+
+def test_claim_without_its_event_cannot_be_committed() -> None:
+    card = make_host().cards.all()[0]
+
+    with refused("claim_as_in_ledger"):
+        CardClaim.objects.create(
+            card=card, consumer=uuid.uuid4(), claimed_at=ledger.clock()
+        )
+        commit()
+
+    assert not CardClaim.objects.exists()
+
+
+def test_release_without_its_event_cannot_be_committed() -> None:
+    host = make_host()
+    consumer = uuid.uuid4()
+    take(host, consumer, [host.cards.all()[0]], (0,))
+
+    with refused("claim_as_in_ledger"):
+        CardClaim.objects.update(released_at=ledger.clock())
+        commit()
+
+    assert len(ledger.open_card_claims(consumer)) == 1
+
+
+def test_database_permits_the_steps_of_the_life_cycle() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT prosrc FROM pg_proc WHERE proname = 'inventory_card_step'"
+        )
+        ((source,),) = cursor.fetchall()
+
+    steps = set(re.findall(r"\('(\w+)', '(\w+)'\)", source))
+
+    assert steps == {
+        (str(before), str(after))
+        for before, afters in CARD_TRANSITIONS.items()
+        for after in afters
+    }
+
+
+@pytest.mark.parametrize("before", CardCondition)
+def test_database_refuses_every_other_step(before: CardCondition) -> None:
+    host = make_host(cards_per_node=(0,))
+    card = make_card(host.nodes.get(), "0000:21:00", condition=before)
+
+    for after in set(CardCondition) - CARD_TRANSITIONS[before] - {before}:
+        with refused("card_life_cycle"):
+            Card.objects.filter(pk=card.pk).update(condition=after)
+
+    card.refresh_from_db()
+    assert card.condition == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (CardCondition.DIRTY, CardCondition.TESTING),
+        (CardCondition.DIRTY, CardCondition.READY),
+        (CardCondition.UNVERIFIED, CardCondition.READY),
+    ],
+)
+def test_card_with_every_proof_still_goes_through_its_checks(
+    before: CardCondition, after: CardCondition
+) -> None:
+    card = make_host(cards_per_node=(1,), condition=before).cards.get()
+    make_check(card, CheckKind.SANITISE)
+    make_check(card, CheckKind.TEST)
+
+    with refused("card_life_cycle"):
+        Card.objects.filter(pk=card.pk).update(condition=after)
+
+
+def become_ready(card: Card) -> None:
+    ledger.change_condition(Card.objects.get(pk=card.pk), CardCondition.READY, ACTOR)
+
+
+def test_card_is_ready_only_after_a_test_of_this_time() -> None:
+    card = make_host(
+        cards_per_node=(1,), condition=CardCondition.UNVERIFIED
+    ).cards.get()
+    make_check(card, CheckKind.TEST)
+    ledger.change_condition(card, CardCondition.TESTING, ACTOR)
+    before = state()
+
+    with refused("ready_card_is_proven"):
+        become_ready(card)
+    make_check(card, CheckKind.SANITISE)
+    make_check(card, CheckKind.TEST, CheckOutcome.FAILED)
+    with refused("ready_card_is_proven"):
+        become_ready(card)
+
+    assert state() == before
+    make_check(card, CheckKind.TEST)
+    become_ready(card)
+    card.refresh_from_db()
+    assert card.condition == CardCondition.READY
+
+
+def test_another_cards_test_proves_nothing() -> None:
+    tested, card = make_host(
+        cards_per_node=(2,), condition=CardCondition.TESTING
+    ).cards.all()
+    make_check(tested, CheckKind.TEST)
+
+    with refused("ready_card_is_proven"):
+        become_ready(card)
+
+
+def test_used_card_is_ready_only_after_a_scrub() -> None:
+    host = make_host(cards_per_node=(1,))
+    card = host.cards.get()
+    consumer = uuid.uuid4()
+    make_check(card, CheckKind.SANITISE)
+    take(host, consumer, [card], (0,))
+    make_check(card, CheckKind.SANITISE)
+    ledger.release(consumer, ACTOR)
+    card.refresh_from_db()
+    ledger.change_condition(card, CardCondition.SANITISING, ACTOR)
+    ledger.change_condition(card, CardCondition.TESTING, ACTOR)
+    make_check(card, CheckKind.TEST)
+    make_check(card, CheckKind.SANITISE, CheckOutcome.FAILED)
+    before = state()
+
+    with refused("ready_card_is_proven"):
+        become_ready(card)
+
+    assert state() == before
+    make_check(card, CheckKind.SANITISE)
+    become_ready(card)
+    card.refresh_from_db()
+    assert card.condition == CardCondition.READY
+
+
+@pytest.mark.parametrize("after", [CardCondition.RETIRED, CardCondition.SANITISING])
+def test_held_card_is_neither_checked_nor_retired(after: CardCondition) -> None:
+    host = make_host()
+    card = host.cards.all()[0]
+    take(host, uuid.uuid4(), [card], (0,))
+    ledger.change_condition(card, CardCondition.QUARANTINED, ACTOR)
+
+    with refused("card_in_use"):
+        Card.objects.filter(pk=card.pk).update(condition=after)
 
 
 def test_snapshots_take_four_queries_for_any_number_of_hosts(
