@@ -128,7 +128,8 @@ class SupervisedHypervisor:
             request = json.dumps({"method": method, "args": args}).encode() + b"\n"
             try:
                 answer = self._exchange(request, time.monotonic() + timeout_s, method)
-            except HostUnreachable:
+            except BaseException:
+                # Ctrl-C too: the late answer would be taken for the next call's.
                 self._kill()
                 raise
             if "error" not in answer:
@@ -159,7 +160,7 @@ class SupervisedHypervisor:
         )
         try:
             answer = self._exchange(b"", time.monotonic() + OPEN_TIMEOUT_S, "open")
-        except HostUnreachable:
+        except BaseException:
             self._kill()
             raise
         if "error" in answer:

@@ -298,6 +298,24 @@ def test_child_that_dies_is_replaced() -> None:
     hypervisor.close()
 
 
+def test_answer_of_an_interrupted_call_is_not_taken_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hypervisor = SupervisedHypervisor("test:///default")
+    hypervisor.domains()
+
+    def interrupt(*_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(supervised.os, "read", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            hypervisor.domains()
+
+    assert hypervisor.networks() == {"default": True}
+    hypervisor.close()
+
+
 def test_address_that_nobody_answers_is_unreachable() -> None:
     started = time.monotonic()
     hypervisor = SupervisedHypervisor("qemu+tcp://127.0.0.1:1/system")
