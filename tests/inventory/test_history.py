@@ -321,9 +321,7 @@ def test_every_lost_condition_or_claim_is_found(
 
 
 @given(lives, st.data())
-def test_swapped_events_are_found(
-    events: list[Event], data: st.DataObject
-) -> None:
+def test_swapped_events_are_found(events: list[Event], data: st.DataObject) -> None:
     number = data.draw(st.integers(0, max(0, len(events) - 2)))
     pair = events[number : number + 2]
     if len(pair) < 2 or pair[0].at == pair[1].at:
