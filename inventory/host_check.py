@@ -39,25 +39,35 @@ _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=Fal
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class TrialOrder:
+    """Take a spare card for a moment and start a guest with it.
+
+    kernel: a file on the host; empty: that of the model's test image. card: the slot to
+    take, such as 0000:21:00; empty: any.
+    """
+
+    kernel: str = ""
+    card: str = ""
+
+
 def check_host(
     uri: str,
     *,
-    start_guest: bool = False,
-    kernel: str = "",
+    trial: TrialOrder | None = None,
     hypervisor: Hypervisor | None = None,
 ) -> list[CheckLine]:
     """Return what is right and wrong with the host at `uri`; raises nothing of its own.
 
-    Blocks up to the driver's deadlines. start_guest: take a spare card for a moment.
-    kernel: a file on the host; empty: that of the model's test image.
+    Blocks up to the driver's deadlines. trial: None starts no guest.
     """
     if problem := problem_of(uri):
         return check(HostReport(uri, unreachable=problem))
     if hypervisor is not None:
-        return check(_report(uri, _Questions(hypervisor), start_guest, kernel))
+        return check(_report(uri, _Questions(hypervisor), trial))
     # A connection of its own: a shared one may be long dead, or busy with a launch.
     with closing(SupervisedHypervisor(uri)) as own:
-        return check(_report(uri, _Questions(own), start_guest, kernel))
+        return check(_report(uri, _Questions(own), trial))
 
 
 @dataclass(slots=True)
@@ -82,7 +92,7 @@ class _Questions:
         return None
 
 
-def _report(uri: str, asked: _Questions, start_guest: bool, kernel: str) -> HostReport:
+def _report(uri: str, asked: _Questions, order: TrialOrder | None) -> HostReport:
     host = asked.hypervisor
     versions = asked.ask("versions", host.versions)
     if asked.silence:
@@ -95,7 +105,7 @@ def _report(uri: str, asked: _Questions, start_guest: bool, kernel: str) -> Host
     backends = asked.ask(
         "pci_backends", lambda: pci_backends(host.domain_capabilities(kind))
     )
-    trial = _try_guest(host, facts, cards, kernel) if start_guest else None
+    trial = None if order is None else _try_guest(host, facts, cards, order)
     return HostReport(
         uri=uri,
         is_lab=settings.LAB,
@@ -163,23 +173,28 @@ def _try_guest(
     host: Hypervisor,
     facts: HostFacts | None,
     cards: tuple[CardFinding, ...],
-    kernel: str,
+    order: TrialOrder,
 ) -> GuestTrial:
     """Start a guest with a spare card, look at it and remove it."""
     if facts is None:
         return GuestTrial("", "not tried: it is not known what the host is made of")
     try:
-        finding = _spare_card(host, facts, cards)
+        spare = _spare_cards(host, facts, cards)
     except HypervisorError as error:
         return GuestTrial("", f"not tried: {error}")
-    if finding is None:
+    asked_for = [
+        finding for finding in spare if order.card in ("", finding.card.slot_path)
+    ]
+    if not asked_for:
+        which = order.card or "every card"
         return GuestTrial(
             "",
-            "not tried: every card is in use, in a check, for sale, or unfit as told "
-            "above",
+            f"not tried: {which} is in use, in a check, for sale, not there, or unfit as "
+            "told above",
         )
-    kernel_path, initrd_path = kernel, ""
-    if not kernel:
+    finding = asked_for[0]
+    kernel_path, initrd_path = order.kernel, ""
+    if not kernel_path:
         image = GpuModel.objects.select_related("test_image").get(slug=finding.model)
         if image.test_image is None:
             return GuestTrial(
@@ -190,10 +205,10 @@ def _try_guest(
     return _run_guest(host, facts.domain_type, finding, kernel_path, initrd_path)
 
 
-def _spare_card(
+def _spare_cards(
     host: Hypervisor, facts: HostFacts, cards: tuple[CardFinding, ...]
-) -> CardFinding | None:
-    """Return a fit card that no domain has, even one that is off, and no claim.
+) -> list[CardFinding]:
+    """Return the fit cards that no domain has, even one that is off, and no claim.
 
     Raises HypervisorError: a host that does not list its domains gives no card away.
     """
@@ -216,7 +231,7 @@ def _spare_card(
     enrolled = set(rows.values_list("slot_path", flat=True))
     free = [finding for finding in cards if finding.card.slot_path in fit]
     free.sort(key=lambda finding: finding.card.slot_path in enrolled)
-    return free[0] if free else None
+    return free
 
 
 def _run_guest(

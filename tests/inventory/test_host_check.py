@@ -14,7 +14,7 @@ from instances import domain_xml
 from inventory import host_check
 from inventory.choices import CardCondition
 from inventory.exceptions import HostUnreachable, HypervisorError
-from inventory.host_check import check_host, pci_backends, phys_bits
+from inventory.host_check import TrialOrder, check_host, pci_backends, phys_bits
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.supervised import SupervisedHypervisor
 from inventory.hypervisor.xml import parse_domain
@@ -95,7 +95,7 @@ def test_recorded_host_is_fit(simulated_host: SimulatedHypervisor) -> None:
 def test_guest_proves_what_is_not_told_and_leaves_nothing(
     simulated_host: SimulatedHypervisor, started: list[str]
 ) -> None:
-    lines = check_host(URI, start_guest=True, hypervisor=simulated_host)
+    lines = check_host(URI, trial=TrialOrder(), hypervisor=simulated_host)
 
     assert named(lines, "memlock").text == "a guest with 0000:21:00 was seen running"
     assert named(lines, "interrupt remapping").verdict is Verdict.PASS
@@ -109,7 +109,7 @@ def test_guest_proves_what_is_not_told_and_leaves_nothing(
 def test_kernel_may_be_named(
     simulated_host: SimulatedHypervisor, started: list[str]
 ) -> None:
-    check_host(URI, start_guest=True, kernel="/boot/mine", hypervisor=simulated_host)
+    check_host(URI, trial=TrialOrder("/boot/mine"), hypervisor=simulated_host)
 
     assert "<kernel>/boot/mine</kernel>" in started[0]
 
@@ -121,7 +121,7 @@ def test_model_without_a_test_image_needs_a_kernel(
     model.test_image = None
     model.save()
 
-    lines = check_host(URI, start_guest=True, hypervisor=simulated_host)
+    lines = check_host(URI, trial=TrialOrder(), hypervisor=simulated_host)
 
     assert named(lines, "guest").verdict is Verdict.WARN
     assert "give --kernel" in named(lines, "guest").text
@@ -136,7 +136,7 @@ def test_card_of_a_domain_is_left_alone(
     simulated_host.define_domain(stranger_on(CARDS[0], stranger))
     simulated_host.states[stranger] = state
 
-    check_host(URI, start_guest=True, hypervisor=simulated_host)
+    check_host(URI, trial=TrialOrder(), hypervisor=simulated_host)
 
     assert used_card(started) == "0000:22:00"
     assert simulated_host.states == {stranger: state}
@@ -160,7 +160,7 @@ def test_card_that_is_not_enrolled_is_taken_first(
     for slot in ("0000:21:00", "0000:22:00", "0000:61:00"):
         make_card(node, slot, condition=condition)
 
-    check_host(URI, start_guest=True, hypervisor=simulated_host)
+    check_host(URI, trial=TrialOrder(), hypervisor=simulated_host)
 
     assert used_card(started) == chosen
 
@@ -183,13 +183,38 @@ def test_cards_for_sale_and_claimed_ones_are_never_taken(
     ):
         make_card(node, slot, condition=condition)
 
-    lines = check_host(URI, start_guest=True, hypervisor=simulated_host)
+    lines = check_host(URI, trial=TrialOrder(), hypervisor=simulated_host)
 
     assert named(lines, "guest").verdict is Verdict.WARN
     assert "not tried: every card is in use" in named(lines, "guest").text
     assert started == []
     conditions = Card.objects.order_by("slot_path").values_list("condition", flat=True)
     assert list(conditions) == ["dirty", "ready", "quarantined", "ready"]
+
+
+def test_card_may_be_named(
+    simulated_host: SimulatedHypervisor, started: list[str]
+) -> None:
+    order = TrialOrder(card="0000:61:00")
+
+    lines = check_host(URI, trial=order, hypervisor=simulated_host)
+
+    assert named(lines, "memlock").text == "a guest with 0000:61:00 was seen running"
+    assert used_card(started) == "0000:61:00"
+
+
+@pytest.mark.parametrize("slot", ["0000:21:00", "0000:99:00"])
+def test_named_card_that_is_used_or_not_there_is_refused(
+    simulated_host: SimulatedHypervisor, started: list[str], slot: str
+) -> None:
+    stranger = str(uuid.uuid4())
+    simulated_host.define_domain(stranger_on(CARDS[0], stranger))
+
+    lines = check_host(URI, trial=TrialOrder(card=slot), hypervisor=simulated_host)
+
+    assert named(lines, "guest").verdict is Verdict.WARN
+    assert named(lines, "guest").text.startswith(f"not tried: {slot} is in use, ")
+    assert started == []
 
 
 def test_refused_start_is_quoted_and_leaves_nothing(
@@ -200,7 +225,7 @@ def test_refused_start_is_quoted_and_leaves_nothing(
             raise HypervisorError("vfio 0000:21:00.0: group 13 is not viable", 1)
 
     faulty: Any = Faulty(simulated_host, refuse)
-    lines = check_host(URI, start_guest=True, hypervisor=faulty)
+    lines = check_host(URI, trial=TrialOrder(), hypervisor=faulty)
 
     assert named(lines, "guest").verdict is Verdict.FAIL
     assert named(lines, "guest").text == (
@@ -217,7 +242,7 @@ def test_guest_that_cannot_be_removed_is_told(
             raise HypervisorError("cannot kill it", 38)
 
     faulty: Any = Faulty(simulated_host, refuse)
-    lines = check_host(URI, start_guest=True, hypervisor=faulty)
+    lines = check_host(URI, trial=TrialOrder(), hypervisor=faulty)
 
     assert named(lines, "guest").verdict is Verdict.FAIL
     assert named(lines, "guest").text.endswith("left on the host: cannot kill it")
@@ -232,7 +257,7 @@ def test_interrupted_check_removes_its_guest(
 
     faulty: Any = Faulty(simulated_host, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        check_host(URI, start_guest=True, hypervisor=faulty)
+        check_host(URI, trial=TrialOrder(), hypervisor=faulty)
 
     assert simulated_host.states == {}
 
@@ -260,7 +285,7 @@ def test_every_refusal_is_a_line_and_never_a_traceback(
             raise error("no, thank you", 1)
 
     faulty: Any = Faulty(simulated_host, refuse)
-    lines = check_host(URI, start_guest=True, hypervisor=faulty)
+    lines = check_host(URI, trial=TrialOrder(), hypervisor=faulty)
 
     assert any("no, thank you" in line.text for line in lines)
     assert simulated_host.states == {}
@@ -274,7 +299,7 @@ def test_silent_host_is_asked_no_more(simulated_host: SimulatedHypervisor) -> No
         raise HostUnreachable("no answer in time")
 
     faulty: Any = Faulty(simulated_host, fall_silent)
-    (line,) = check_host(URI, start_guest=True, hypervisor=faulty)
+    (line,) = check_host(URI, trial=TrialOrder(), hypervisor=faulty)
 
     assert asked == ["versions"]
     assert (line.name, line.verdict) == ("connection", Verdict.FAIL)
@@ -305,6 +330,20 @@ def test_command_exits_with_1_if_anything_fails(
     assert status == 1
     assert "fail  vfio: libvirt does not offer vfio for PCI devices\n      -> " in told
     assert told.endswith("17 passed, 4 warnings, 1 failed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--start-guest", "--card", "21:00.0"), "no PCI address"),
+        (("--card", "0000:21:00.0"), "add --start-guest"),
+    ],
+)
+def test_command_refuses_half_an_order(arguments: tuple[str, ...], word: str) -> None:
+    status, told = run(URI, *arguments)
+
+    assert status == 1
+    assert word in told
 
 
 def test_command_says_what_to_look_at_when_nobody_answers() -> None:

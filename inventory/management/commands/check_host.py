@@ -4,8 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from inventory.host_check import check_host
+from inventory.host_check import TrialOrder, check_host
 from inventory.preflight import Verdict
+from inventory.topology import PciAddress
 
 
 class Command(BaseCommand):
@@ -27,13 +28,16 @@ class Command(BaseCommand):
             metavar="PATH",
             help="its kernel, a file on the host (default: of the model's test image)",
         )
+        parser.add_argument(
+            "--card",
+            default="",
+            metavar="ADDRESS",
+            help="the card it gets, such as 0000:21:00.0 (default: a spare one)",
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
-        lines = check_host(
-            options["uri"],
-            start_guest=options["start_guest"],
-            kernel=options["kernel"],
-        )
+        order = _trial_order(options)
+        lines = check_host(options["uri"], trial=order)
         for line in lines:
             self.stdout.write(f"{line.verdict:<4}  {line.name}: {line.text}")
             if line.remedy:
@@ -43,3 +47,18 @@ class Command(BaseCommand):
         if counts[-1]:
             raise CommandError(told)
         self.stdout.write(told)
+
+
+def _trial_order(options: dict[str, Any]) -> TrialOrder | None:
+    kernel, card = options["kernel"], options["card"]
+    if not options["start_guest"]:
+        if kernel or card:
+            raise CommandError(
+                "--kernel and --card are of the guest: add --start-guest"
+            )
+        return None
+    try:
+        slot = PciAddress.parse(card).slot_path if card else ""
+    except ValueError as error:
+        raise CommandError(f"--card: {error}") from error
+    return TrialOrder(kernel, slot)
