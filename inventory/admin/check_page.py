@@ -1,5 +1,6 @@
 """The page on which staff check a host: one row for each thing, and its remedy."""
 
+import time
 from typing import Any
 
 from django import forms
@@ -35,12 +36,14 @@ def check_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
     is_asked = request.method == "POST"
     form = CheckForm(request.POST if is_asked else None, initial=request.GET.dict())
     lines: list[CheckLine] = []
+    started = time.monotonic()
     if is_asked and form.is_valid():
         lines = check_host(form.cleaned_data["uri"])
     context: dict[str, Any] = {
         **site.each_context(request),
         "title": "Check a host",
         "form": form,
+        "took_s": time.monotonic() - started,
         "rows": [{"line": line, "word": _WORDS[line.verdict]} for line in lines],
         "summary": [
             {"word": word, "count": sum(line.verdict is verdict for line in lines)}

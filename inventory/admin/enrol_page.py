@@ -18,6 +18,7 @@ from inventory.admin.dialogs import staff_actor
 from inventory.enrolment import EnrolmentOrder, EnrolmentReport, enrol
 from inventory.exceptions import EnrolmentRefused, HostUnreachable, HypervisorError
 from inventory.models import Region
+from inventory.preflight import way_to
 
 # A dataclass with slots keeps no defaults on the class.
 _DEFAULTS = EnrolmentOrder(uri="", region="")
@@ -80,7 +81,7 @@ def enrol_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
         except HostUnreachable as error:
             problems = [
                 f"{order.uri} does not answer: {error}",
-                "Is libvirtd running there, and the address and port right?",
+                way_to(order.uri),
             ]
         except HypervisorError as error:
             problems = [str(error)]

@@ -1,6 +1,7 @@
 """Staff pages for hosts: what they are made of, and what people decide about them."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
@@ -63,7 +64,7 @@ class HostAdmin(ReadOnlyAdmin):
         "host_uuid",
     )
     actions_list = ("enrol", "check_host")
-    actions_detail = ("put_in_service", "stop_provisioning", "drain")
+    actions_detail = ("check_this_host", "put_in_service", "stop_provisioning", "drain")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Host]:
         hosts: QuerySet[Host] = super().get_queryset(request)
@@ -109,7 +110,9 @@ class HostAdmin(ReadOnlyAdmin):
     def cards_used(self, host: Any) -> int:
         return int(host.used)
 
-    def has_enrol_permission(self, request: HttpRequest) -> bool:
+    def has_enrol_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
         return request.user.has_perm("inventory.add_host")
 
     def has_policy_permission(
@@ -137,6 +140,18 @@ class HostAdmin(ReadOnlyAdmin):
     )
     def check_host(self, request: HttpRequest) -> HttpResponse:
         return check_page(self.admin_site, request)
+
+    @action(
+        description="Check",
+        icon="fact_check",
+        url_path="check",
+        permissions=["enrol"],
+        attrs={"aria-label": "Check this host"},
+    )
+    def check_this_host(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        host = object_or_404(self, request, object_id)
+        query = urlencode({"uri": host.libvirt_uri})
+        return redirect(f"{reverse('admin:inventory_host_check_host')}?{query}")
 
     @action(
         description="In service",

@@ -1,11 +1,13 @@
 """The page that checks a host: who may, and what it says."""
 
+import re
+
 import pytest
 from django.test import Client
 
 from inventory.models import Host
 from tests.admin.conftest import browser_of
-from tests.builders import make_gpu_model, make_region
+from tests.builders import make_gpu_model, make_host, make_region
 from tests.simulated import SimulatedHypervisor
 
 CHECK = "/admin/inventory/host/check/"
@@ -38,6 +40,7 @@ def test_results_are_words_with_what_to_do(
     text = response.content.decode()
     assert "✓ pass" in text
     assert "! warning" in text
+    assert re.search(r"it took \d\.\d s", text)
     assert "0000:21:00.0 (10de:1e30), IOMMU group 13: no driver" in text
     assert "proven by --start-guest" in text
     assert asked == [URI]
@@ -93,9 +96,26 @@ def test_enrol_page_offers_to_check_only(staff: Client, db: None) -> None:
     assert f'formaction="{CHECK}"' in text
 
 
+def test_page_of_a_host_leads_to_its_check(
+    staff: Client, db: None, asked: list[str]
+) -> None:
+    host = make_host()
+    page = f"/admin/inventory/host/{host.pk}"
+
+    shown = staff.get(f"{page}/change/").content.decode()
+    response = staff.get(f"{page}/check/", follow=True)
+
+    assert f'href="{page}/check/"' in shown
+    assert response.redirect_chain[0][0].startswith(f"{CHECK}?uri=")
+    assert f'value="{host.libvirt_uri}"' in response.content.decode()
+    assert asked == []
+
+
 def test_viewer_may_not_check(db: None, asked: list[str]) -> None:
     viewer = browser_of("inventory.view_host")
 
     assert viewer.get(CHECK).status_code == 403
     assert viewer.post(CHECK, {"uri": URI}).status_code == 403
+    host = make_host()
+    assert viewer.get(f"/admin/inventory/host/{host.pk}/check/").status_code == 403
     assert asked == []
