@@ -17,6 +17,14 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "Fleet": (
         ("Hosts", "storage", "inventory_host", "inventory.view_host"),
         ("Cards", "memory", "inventory_card", "inventory.view_card"),
+        (
+            "Discrepancies",
+            "difference",
+            "inventory_discrepancy",
+            "inventory.view_discrepancy",
+        ),
+        ("Alerts", "warning", "inventory_alert", "inventory.view_alert"),
+        ("Card checks", "fact_check", "inventory_cardcheck", "inventory.view_cardcheck"),
         ("Card ledger", "history", "inventory_cardevent", "inventory.view_cardevent"),
         ("Card claims", "lock", "inventory_cardclaim", "inventory.view_cardclaim"),
         ("Node claims", "lock", "inventory_nodeclaim", "inventory.view_nodeclaim"),
@@ -31,6 +39,12 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("Feature flags", "flag", "flags_flag", "flags.view_flag"),
         ("Regions", "public", "inventory_region", "inventory.view_region"),
         ("GPU models", "category", "inventory_gpumodel", "inventory.view_gpumodel"),
+        (
+            "Check images",
+            "cleaning_services",
+            "inventory_checkimage",
+            "inventory.view_checkimage",
+        ),
     ),
     "Staff": (
         ("Users", "person", "auth_user", "auth.view_user"),

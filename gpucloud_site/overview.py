@@ -12,7 +12,7 @@ from instances.capacity import RegionCards, cards_by_region, sellable_by_plan
 from instances.choices import ENDED_JOB_STATES, StepState
 from instances.models import Job, Plan
 from inventory.choices import HostConnection, HostPolicy
-from inventory.models import Host, Region
+from inventory.models import Alert, Discrepancy, Host, Region
 
 ROWS_SHOWN = 10
 # (field of RegionCards, heading, "state" of the card list, what it means).
@@ -118,7 +118,7 @@ def _plan_number(plan: Plan, region: Region, fits: int) -> Number:
 def _jobs() -> dict[str, Any]:
     open_jobs = Job.objects.exclude(state__in=ENDED_JOB_STATES)
     jobs = list(
-        open_jobs.select_related("instance__account")
+        open_jobs.select_related("instance__account", "card__host")
         .prefetch_related("steps")
         .order_by("pk")[:ROWS_SHOWN]
     )
@@ -141,4 +141,16 @@ def _hosts() -> dict[str, Any]:
         "host_total": hosts.count(),
         "silent_hosts": list(silent.select_related("region")[:ROWS_SHOWN]),
         "silent_total": silent.count(),
+        "discrepancies": list(
+            Discrepancy.objects.filter(resolved_at=None).select_related("host")[
+                :ROWS_SHOWN
+            ]
+        ),
+        "discrepancy_total": Discrepancy.objects.filter(resolved_at=None).count(),
+        "alerts": list(
+            Alert.objects.filter(cleared_at=None).select_related(
+                "host", "card__host", "region"
+            )[:ROWS_SHOWN]
+        ),
+        "alert_total": Alert.objects.filter(cleared_at=None).count(),
     }

@@ -31,6 +31,9 @@ _WORKED_ON = {
 }
 
 
+_WAITING = (CardCondition.UNVERIFIED, CardCondition.DIRTY)
+
+
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """What one guest did. finding: one line for people. image: what ran."""
@@ -108,21 +111,23 @@ def admit(card_id: int, actor: Actor) -> None:
         refresh_shape(host)
 
 
-def give_up(card_id: int, actor: Actor) -> None:
+def give_up(card_id: int, kind: CheckKind, actor: Actor) -> None:
     """Take a card out of a check that failed; after the second in a row, quarantine it.
 
-    In the caller's transaction. A card that went another way meanwhile is left alone.
+    In the caller's transaction. A failure that left no evidence is kept too, or it would
+    be tried for ever. A card that went another way meanwhile is left alone.
     """
     host, card = locked_card(card_id)
-    if card.condition not in _WORKED_ON.values():
+    if card.condition not in (*_WORKED_ON.values(), *_WAITING):
         return
     last = card.checks.first()
+    if last is None or (last.actor, last.outcome) != (actor.name, CheckOutcome.FAILED):
+        failed = CheckResult(kind, CheckOutcome.FAILED, actor.reason, clock())
+        last = record_check(card_id, failed, actor.name)
     if failures_in_a_row(card) > FAILURES_ALLOWED and may_quarantine(card):
         change_condition(card, CardCondition.QUARANTINED, actor, check=last)
-    else:
-        is_dirty = (
-            card.condition == CardCondition.SANITISING or needs_sanitising(card)
-        )
+    elif card.condition in _WORKED_ON.values():
+        is_dirty = card.condition == CardCondition.SANITISING or needs_sanitising(card)
         to = CardCondition.DIRTY if is_dirty else CardCondition.UNVERIFIED
         change_condition(card, to, actor, check=last)
     refresh_shape(host)

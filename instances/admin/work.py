@@ -64,7 +64,7 @@ class JobAdmin(ReadOnlyAdmin):
     list_display = (
         "__str__",
         "shown_state",
-        "instance_link",
+        "subject",
         "account",
         "actor",
         "attempts",
@@ -73,13 +73,19 @@ class JobAdmin(ReadOnlyAdmin):
         "public_message",
     )
     list_filter = (OpenJobFilter, "state", "kind")
-    list_select_related = ("instance__account",)
-    search_fields = ("instance__label", "instance__account__name", "actor")
-    search_help_text = "Instance, account or actor"
+    list_select_related = ("instance__account", "card__host")
+    search_fields = (
+        "instance__label",
+        "instance__account__name",
+        "card__host__name",
+        "card__slot_path",
+        "actor",
+    )
+    search_help_text = "Instance, account, host, PCI slot or actor"
     inlines = (JobStepInline,)
     fields = (
         ("kind", "state"),
-        ("instance_link", "actor"),
+        ("subject", "actor"),
         ("created_at", "started_at"),
         ("finished_at", "attempts"),
         ("deadline_at", "not_before"),
@@ -87,20 +93,23 @@ class JobAdmin(ReadOnlyAdmin):
         "public_message",
         "internal_detail",
     )
-    readonly_fields = ("instance_link",)
+    readonly_fields = ("subject",)
 
     @display(description="state", ordering="state", label=dict(JOB_COLOURS))
     def shown_state(self, job: Job) -> tuple[str, str]:
         return job.state, job.get_state_display()
 
-    @display(description="instance", ordering="instance__label")
-    def instance_link(self, job: Job) -> str:
-        url = reverse("admin:instances_instance_change", args=[job.instance_id])
-        return format_html('<a class="gc-link" href="{}">{}</a>', url, job.instance)
+    @display(description="about")
+    def subject(self, job: Job) -> str:
+        if job.card_id is not None:
+            url = reverse("admin:inventory_card_change", args=[job.card_id])
+        else:
+            url = reverse("admin:instances_instance_change", args=[job.instance_id])
+        return format_html('<a class="gc-link" href="{}">{}</a>', url, job.subject)
 
     @display(description="account", ordering="instance__account__name")
     def account(self, job: Job) -> str:
-        return job.instance.account.name
+        return job.instance.account.name if job.instance else ""
 
 
 @admin.register(Event)

@@ -24,6 +24,7 @@ ASK_A_PERSON = "mass-quarantine"
 _TO_DO = (CardCondition.UNVERIFIED, CardCondition.DIRTY)
 # A job cut off where nothing continues it leaves its card in these.
 _IN_WORK = (CardCondition.SANITISING, CardCondition.TESTING)
+_UNCLEAN = (CardCondition.DIRTY, CardCondition.SANITISING)
 # When people are told; the work itself is tried until the host answers.
 _ALERT_AFTER_S = 1800
 _SYSTEM = "system:card-work"
@@ -53,7 +54,7 @@ def start(host_id: int) -> list[int]:
         if len(job_ids) >= room:
             break
         kind = JobKind.TEST
-        if card.condition == CardCondition.SANITISING or needs_sanitising(card):
+        if card.condition in _UNCLEAN or needs_sanitising(card):
             kind = JobKind.SANITISE
         if _has_images(card, kind):
             job_ids.append(queue(kind, _SYSTEM, _ALERT_AFTER_S, card=card).pk)

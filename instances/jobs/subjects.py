@@ -132,7 +132,7 @@ class CardSubject:
     def failed(self, detail: str) -> None:
         kind = CheckKind(self.job.kind)
         actor = Actor(f"job:{self.job.pk}", f"{kind.label} in vain: {detail}"[:500])
-        card_checks.give_up(self._card().pk, actor)
+        card_checks.give_up(self._card().pk, kind, actor)
 
     def _card(self) -> Card:
         return Card.objects.select_related("host", "gpu_model", "numa_node").get(

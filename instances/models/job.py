@@ -75,6 +75,13 @@ class Job(models.Model):
     def __str__(self) -> str:
         return f"{self.get_kind_display()} #{self.pk}"
 
+    @property
+    def subject(self) -> Instance | Card:
+        """What the job is about; a constraint sees to it that it is one of the two."""
+        subject = self.instance or self.card
+        assert subject is not None  # noqa: S101
+        return subject
+
 
 class JobStep(models.Model):
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="steps")

@@ -2,13 +2,23 @@
 
 from inventory.admin.cards import CardAdmin
 from inventory.admin.catalogue import GpuModelAdmin, RegionAdmin
+from inventory.admin.health import (
+    AlertAdmin,
+    CardCheckAdmin,
+    CheckImageAdmin,
+    DiscrepancyAdmin,
+)
 from inventory.admin.history import CardClaimAdmin, CardEventAdmin, NodeClaimAdmin
 from inventory.admin.hosts import HostAdmin
 
 __all__ = [
+    "AlertAdmin",
     "CardAdmin",
+    "CardCheckAdmin",
     "CardClaimAdmin",
     "CardEventAdmin",
+    "CheckImageAdmin",
+    "DiscrepancyAdmin",
     "GpuModelAdmin",
     "HostAdmin",
     "NodeClaimAdmin",

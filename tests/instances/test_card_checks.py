@@ -1,0 +1,247 @@
+"""From dirty to ready: the scrub, the test, their evidence, and what failures lead to."""
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from instances.actions.delete import delete
+from instances.actions.launch import launch
+from instances.jobs import card_work, runner
+from instances.jobs.card_records import maintenance_uuid
+from instances.models import Job
+from inventory.choices import CardCondition, HostPolicy
+from inventory.exceptions import HostUnreachable
+from inventory.models import Alert, Card, CardCheck, GpuModel, Host
+from tests.builders import make_card, make_host, make_order
+from tests.simulated import Faulty, SimulatedHypervisor, stranger_on
+
+pytestmark = pytest.mark.django_db
+
+
+def work(job_ids: list[int], host: object) -> None:
+    """Run jobs and what they bring with them, as workers would."""
+    while job_ids:
+        job_ids = [
+            following
+            for job_id in job_ids
+            for following in runner.run(job_id, lambda _uri: host)  # type: ignore[arg-type,return-value]
+        ]
+
+
+def check_all(host: Host, hypervisor: object) -> None:
+    while job_ids := card_work.plan(host.pk):
+        work(job_ids, hypervisor)
+
+
+def test_new_card_is_tested_and_then_sold() -> None:
+    host = make_host(cards_per_node=(1,), condition=CardCondition.UNVERIFIED)
+
+    check_all(host, SimulatedHypervisor())
+
+    card = host.cards.get()
+    assert card.condition == "ready"
+    assert Host.objects.get().free_shape.startswith("rtx6000=1")
+    (check,) = CardCheck.objects.all()
+    assert (check.kind, check.outcome) == ("test", "passed")
+    assert "CARD-CHECK-DONE" in check.console
+    assert len(check.console_digest) == 64
+    assert [e.to_condition for e in card.events.order_by("pk")] == [
+        "unverified",
+        "testing",
+        "ready",
+    ]
+    assert card.events.first().check_done == check  # type: ignore[union-attr]
+
+
+def test_released_card_is_scrubbed_and_tested_before_the_next_tenant() -> None:
+    host = make_host(cards_per_node=(1,))
+    hypervisor = SimulatedHypervisor()
+    instance = launch(make_order())
+    work([Job.objects.get().pk], hypervisor)
+    assert hypervisor.residue["0000:21:00"] > 0
+
+    work([delete(instance, "user:tester", "tester").pk], hypervisor)
+
+    card = host.cards.get()
+    assert card.condition == "ready"
+    assert hypervisor.residue["0000:21:00"] == 0
+    assert hypervisor.states == {}
+    assert [key for key in hypervisor.volumes if key[1]] == []
+    assert list(card.checks.order_by("pk").values_list("kind", "outcome"))[-2:] == [
+        ("sanitise", "passed"),
+        ("test", "passed"),
+    ]
+    released = card.claims.get().released_at
+    assert released is not None
+    assert all(c.started_at > released for c in card.checks.order_by("-pk")[:2])
+
+
+def test_card_that_fails_twice_is_quarantined_with_its_evidence() -> None:
+    host = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY)
+    hypervisor = SimulatedHypervisor()
+    hypervisor.bad_bytes["0000:21:00"] = 7
+
+    check_all(host, hypervisor)
+
+    card = host.cards.get()
+    assert card.condition == "quarantined"
+    assert card.checks.filter(outcome="failed").count() == 2
+    event = card.events.first()
+    assert event is not None
+    assert "7 bytes did not hold what was written" in event.reason
+    assert event.check_done == card.checks.first()
+
+
+def test_one_failure_is_tried_again() -> None:
+    host = make_host(cards_per_node=(1,), condition=CardCondition.UNVERIFIED)
+    hypervisor = SimulatedHypervisor()
+    hypervisor.bad_bytes["0000:21:00"] = 7
+    (first,) = card_work.plan(host.pk)
+
+    (second,) = runner.run(first, lambda _uri: hypervisor)  # type: ignore[arg-type,return-value]
+    assert host.cards.get().condition == "unverified"
+    hypervisor.bad_bytes.clear()
+    work([second], hypervisor)
+
+    assert host.cards.get().condition == "ready"
+
+
+def test_many_failures_in_a_region_ask_a_person_first() -> None:
+    host = make_host(cards_per_node=(3,), condition=CardCondition.DIRTY)
+    hypervisor = SimulatedHypervisor()
+    hypervisor.bad_bytes = dict.fromkeys(
+        Card.objects.values_list("slot_path", flat=True), 1
+    )
+
+    check_all(host, hypervisor)
+
+    conditions = sorted(Card.objects.values_list("condition", flat=True))
+    assert conditions == ["dirty", "dirty", "quarantined"]
+    assert Alert.objects.filter(code="mass-quarantine", cleared_at=None).count() == 2
+    assert card_work.plan(host.pk) == []
+
+
+def test_check_of_a_card_that_a_stranger_uses_fails_and_leaves_the_stranger() -> None:
+    host = make_host(cards_per_node=(1,), condition=CardCondition.UNVERIFIED)
+    hypervisor = SimulatedHypervisor()
+    stranger = str(uuid.uuid4())
+    hypervisor.define_domain(stranger_on("0000:21:00.0", stranger))
+    hypervisor.start_domain(stranger)
+
+    check_all(host, hypervisor)
+
+    assert host.cards.get().condition == "quarantined"
+    assert hypervisor.states == {stranger: "running"}
+
+
+def test_silent_host_delays_a_check_and_fails_none() -> None:
+    host = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY)
+    hypervisor = SimulatedHypervisor()
+
+    def silent(name: str) -> None:
+        if name == "start_domain":
+            raise HostUnreachable("no answer")
+
+    (job_id,) = card_work.plan(host.pk)
+    work([job_id], Faulty(hypervisor, silent))
+
+    assert host.cards.get().condition == "sanitising"
+    assert CardCheck.objects.filter(outcome="failed").count() == 0
+    assert Host.objects.get().connection == "unknown"
+    Job.objects.update(not_before=None)
+    work([job_id], hypervisor)
+    assert host.cards.get().condition == "ready"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("call", ["define_domain", "start_domain", "undefine_domain"])
+def test_worker_killed_in_a_check_is_followed_by_another(
+    call: str, moment: str
+) -> None:
+    host = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY)
+    hypervisor = SimulatedHypervisor()
+
+    class Killed(BaseException):
+        """Stands for SIGKILL."""
+
+    class Killing:
+        def __getattr__(self, name: str) -> Callable[..., object]:
+            def act(*args: object) -> object:
+                if name == call and moment == "before":
+                    raise Killed
+                result = getattr(hypervisor, name)(*args)
+                if name == call:
+                    raise Killed
+                return result
+
+            return act
+
+    (job_id,) = card_work.plan(host.pk)
+    with pytest.raises(Killed):
+        work([job_id], Killing())
+    Job.objects.update(lease_expires_at=None)
+
+    work([job_id], hypervisor)
+
+    assert host.cards.get().condition == "ready"
+    assert hypervisor.states == {}
+    assert maintenance_uuid(host.cards.get().pk) not in hypervisor.documents
+
+
+def test_cards_of_one_host_are_checked_within_the_limit(settings: object) -> None:
+    settings.CARDS_CLEANED_PER_HOST = 2  # type: ignore[attr-defined]
+    host = make_host(cards_per_node=(3,), condition=CardCondition.DIRTY)
+
+    assert len(card_work.plan(host.pk)) == 2
+    assert card_work.plan(host.pk) == []
+
+
+@pytest.mark.parametrize("policy", [HostPolicy.MAINTENANCE, HostPolicy.RETIRED])
+def test_no_card_is_checked_on_a_host_that_people_work_on(policy: HostPolicy) -> None:
+    host = make_host(condition=CardCondition.DIRTY, policy=policy)
+
+    assert card_work.plan(host.pk) == []
+
+
+def test_model_without_a_scrub_image_leaves_its_cards_dirty_and_says_so() -> None:
+    host = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY)
+    GpuModel.objects.update(scrub_image=None)
+
+    assert card_work.plan(host.pk) == []
+
+    assert host.cards.get().condition == "dirty"
+    assert "has no scrub image" in Alert.objects.get().message
+
+
+def test_lab_that_skips_checks_says_so_in_the_evidence(settings: object) -> None:
+    settings.LAB_SKIPS_SANITISING = True  # type: ignore[attr-defined]
+    host = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY)
+    hypervisor = SimulatedHypervisor()
+
+    check_all(host, hypervisor)
+
+    card = host.cards.get()
+    assert card.condition == "ready"
+    assert card.checks.filter(outcome="skipped").count() == 2
+    assert hypervisor.volumes == {}
+
+
+def test_card_quarantined_in_its_check_stays_so() -> None:
+    host = make_host(cards_per_node=(1,))
+    card = make_card(
+        host.nodes.get(), "0000:29:00", condition=CardCondition.DIRTY
+    )
+    (job_id,) = card_work.plan(host.pk)
+    from inventory.card_actions import quarantine
+    from inventory.ledger import Actor
+
+    def meddle(name: str) -> None:
+        if name == "start_domain":
+            quarantine(card.pk, Actor("user:ann", "smells"))
+
+    work([job_id], Faulty(SimulatedHypervisor(), meddle))
+
+    card.refresh_from_db()
+    assert card.condition == "quarantined"
+    assert Job.objects.get(pk=job_id).state == "failed"
