@@ -1,0 +1,349 @@
+"""Hosts against rows in both directions, on a simulated host with recorded hardware."""
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from instances import reconcile as module
+from instances.actions.launch import launch
+from instances.exceptions import NoCapacity
+from instances.jobs import runner
+from instances.models import Instance, Job
+from instances.reconcile import reconcile, take_due_hosts
+from inventory.choices import CardCondition
+from inventory.enrolment import EnrolmentOrder, enrol
+from inventory.exceptions import HostUnreachable
+from inventory.hypervisor.port import DomainState
+from inventory.models import Card, CardClaim, Discrepancy, Host, NodeClaim
+from tests.builders import make_gpu_model, make_order, make_plan, make_region
+from tests.instances.test_card_checks import check_all
+from tests.simulated import Faulty, SimulatedHypervisor, stranger_on
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def host(simulated_host: SimulatedHypervisor, settings: object) -> Host:
+    """Give the recorded host: enrolled, its four cards checked, compared once."""
+    settings.LAB = True  # type: ignore[attr-defined]
+    make_region()
+    make_gpu_model()
+    order = EnrolmentOrder(
+        "test://recorded".replace("test", "qemu+tls"),
+        "us-east",
+        "gpu1",
+        reserved_cores=0,
+        reserved_memory_mib=256,
+    )
+    enrolled = enrol(order, "user:tester", simulated_host).host
+    check_all(enrolled, simulated_host)
+    assert reconcile(enrolled.pk, simulated_host) == []
+    return enrolled
+
+
+def launched(hypervisor: SimulatedHypervisor, cards: int = 1) -> Instance:
+    instance = launch(make_order(plan=make_plan(cards=cards).slug))
+    runner.run(Job.objects.get(instance=instance).pk, lambda _uri: hypervisor)  # type: ignore[arg-type,return-value]
+    instance.refresh_from_db()
+    assert instance.phase == "running"
+    # What a job has just changed is judged at the next look.
+    Instance.objects.update(updated_at=Now() - timedelta(minutes=1))
+    return instance
+
+
+def kinds(found: list[Discrepancy]) -> list[str]:
+    return sorted(row.kind for row in found)
+
+
+def without(hypervisor: SimulatedHypervisor, slot: str) -> None:
+    bus = int(slot.split(":")[1], 16)
+    hypervisor.devices = [
+        d for d in hypervisor.devices if f"<bus>{bus}</bus>" not in d
+    ]
+
+
+def test_agreement_is_no_discrepancy(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    instance = launched(simulated_host, 2)
+
+    assert reconcile(host.pk, simulated_host) == []
+    host.refresh_from_db()
+    instance.refresh_from_db()
+    assert (host.connection, host.failed_looks) == ("ok", 0)
+    assert instance.observed == "running"
+
+
+def test_failed_look_makes_the_host_unknown_and_changes_no_card(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    launched(simulated_host)
+    before = list(Card.objects.order_by("pk").values())
+    claims = list(CardClaim.objects.values())
+
+    def silent(name: str) -> None:
+        raise HostUnreachable("no answer")
+
+    reconcile(host.pk, Faulty(simulated_host, silent))
+
+    host.refresh_from_db()
+    assert (host.connection, host.failed_looks) == ("unknown", 1)
+    assert list(Card.objects.order_by("pk").values()) == before
+    assert list(CardClaim.objects.values()) == claims
+    with pytest.raises(NoCapacity):
+        launch(make_order())
+    reconcile(host.pk, simulated_host)
+    launch(make_order())
+
+
+def test_poller_that_sees_nothing_at_all_writes_no_claim(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    """Observation never writes allocation (cloudstack #11574)."""
+    launched(simulated_host)
+    claims = [list(m.objects.values()) for m in (CardClaim, NodeClaim)]
+    simulated_host.devices = []
+    simulated_host.documents.clear()
+    simulated_host.states.clear()
+
+    found = reconcile(host.pk, simulated_host)
+
+    assert [list(m.objects.values()) for m in (CardClaim, NodeClaim)] == claims
+    assert kinds(found) == ["card_vanished"] * 4 + ["domain_missing"]
+    assert set(Card.objects.values_list("condition", flat=True)) == {"missing"}
+    assert CardClaim.objects.filter(released_at=None).count() == 1
+
+
+def test_card_that_vanished_is_missing_and_checked_when_it_returns(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    devices = list(simulated_host.devices)
+    without(simulated_host, "0000:21:00")
+
+    assert kinds(reconcile(host.pk, simulated_host)) == ["card_vanished"]
+    card = host.cards.get(slot_path="0000:21:00")
+    assert card.condition == "missing"
+
+    simulated_host.devices = devices
+    assert reconcile(host.pk, simulated_host) == []
+    card.refresh_from_db()
+    assert card.condition == "unverified"
+    check_all(host, simulated_host)
+    card.refresh_from_db()
+    assert card.condition == "ready"
+
+
+def test_quarantined_card_comes_back_quarantined(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    from inventory.card_actions import quarantine
+    from inventory.ledger import Actor
+
+    card = host.cards.get(slot_path="0000:21:00")
+    quarantine(card.pk, Actor("user:ann", "smells"))
+    devices = list(simulated_host.devices)
+    without(simulated_host, "0000:21:00")
+    reconcile(host.pk, simulated_host)
+    simulated_host.devices = devices
+
+    reconcile(host.pk, simulated_host)
+
+    card.refresh_from_db()
+    assert card.condition == "quarantined"
+
+
+def test_used_card_that_vanished_keeps_its_claim_and_returns_dirty(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    instance = launched(simulated_host)
+    card = Card.objects.get(claims__consumer=instance.uuid)
+    devices = list(simulated_host.devices)
+    without(simulated_host, card.slot_path)
+
+    reconcile(host.pk, simulated_host)
+
+    card.refresh_from_db()
+    assert card.condition == "missing"
+    assert card.claims.get().released_at is None
+    simulated_host.devices = devices
+    reconcile(host.pk, simulated_host)
+    card.refresh_from_db()
+    assert (card.condition, card.claims.get().released_at) == ("dirty", None)
+
+
+def test_new_card_is_unverified_until_checked(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    devices = list(simulated_host.devices)
+    without(simulated_host, "0000:61:00")
+    (gone,) = [d for d in devices if d not in simulated_host.devices][:1]
+    simulated_host.devices = [
+        *devices,
+        gone.replace("<bus>97</bus>", "<bus>99</bus>").replace(
+            "number='", "number='9"
+        ).replace('number="', 'number="9'),
+    ]
+
+    assert kinds(reconcile(host.pk, simulated_host)) == ["card_new"]
+    assert host.cards.get(slot_path="0000:63:00").condition == "unverified"
+    check_all(host, simulated_host)
+    assert reconcile(host.pk, simulated_host) == []
+    assert host.cards.filter(condition="ready").count() == 5
+
+
+def _stranger(host: SimulatedHypervisor, _: Instance) -> None:
+    stranger = str(uuid.uuid4())
+    host.define_domain(stranger_on("0000:61:00.0", stranger))
+    host.start_domain(stranger)
+
+
+def _destroy(host: SimulatedHypervisor, instance: Instance) -> None:
+    host.destroy_domain(str(instance.uuid))
+
+
+def _undefine(host: SimulatedHypervisor, instance: Instance) -> None:
+    host.undefine_domain(str(instance.uuid))
+
+
+def _edit(old: str, new: str) -> Callable[[SimulatedHypervisor, Instance], None]:
+    def edit(host: SimulatedHypervisor, instance: Instance) -> None:
+        document = host.documents[str(instance.uuid)]
+        assert old in document
+        host.documents[str(instance.uuid)] = document.replace(old, new)
+
+    return edit
+
+
+def _crash(host: SimulatedHypervisor, instance: Instance) -> None:
+    host.states[str(instance.uuid)] = DomainState.CRASHED
+
+
+@pytest.mark.parametrize(
+    ("break_it", "expected"),
+    [
+        (_stranger, ["stray_domain", "unclaimed_hostdev"]),
+        (_destroy, ["domain_off"]),
+        (_crash, ["domain_off"]),
+        (_undefine, ["domain_missing"]),
+        (_edit('bus="0x21"', 'bus="0x61"'), ["hostdev_missing", "unclaimed_hostdev"]),
+        (_edit('vcpupin vcpu="0" cpuset="0"', 'vcpupin vcpu="0" cpuset="1"'),
+         ["cpus_differ"]),
+        (_edit('<memory unit="MiB">256', '<memory unit="MiB">512'),
+         ["memory_differs"]),
+    ],
+)  # fmt: skip
+def test_difference_is_told_and_nothing_is_taken_from_the_guest(
+    host: Host,
+    simulated_host: SimulatedHypervisor,
+    break_it: Callable[[SimulatedHypervisor, Instance], None],
+    expected: list[str],
+) -> None:
+    instance = launched(simulated_host)
+    break_it(simulated_host, instance)
+    states = dict(simulated_host.states)
+
+    found = reconcile(host.pk, simulated_host)
+    again = reconcile(host.pk, simulated_host)
+
+    assert kinds(found) == expected
+    assert [row.pk for row in again] == [row.pk for row in found]
+    assert all(row.last_seen_at > row.first_seen_at for row in again)
+    assert simulated_host.states == states
+    assert CardClaim.objects.filter(consumer=instance.uuid, released_at=None).exists()
+
+
+def test_card_with_a_stranger_is_not_sold_and_sold_again_afterwards(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    _stranger(simulated_host, None)  # type: ignore[arg-type]
+    reconcile(host.pk, simulated_host)
+
+    with pytest.raises(NoCapacity):
+        launch(make_order(plan=make_plan(cards=4).slug))
+
+    (stranger,) = simulated_host.states
+    simulated_host.undefine_domain(stranger)
+    assert reconcile(host.pk, simulated_host) == []
+    launch(make_order(plan=make_plan(cards=4).slug))
+
+
+def test_boot_has_every_free_card_checked_before_it_is_sold(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    instance = launched(simulated_host)
+    simulated_host.cpu_time_s = 1.0
+
+    found = reconcile(host.pk, simulated_host)
+
+    assert kinds(found) == ["boot_changed"]
+    conditions = dict(Card.objects.values_list("slot_path", "condition"))
+    used = Card.objects.get(claims__consumer=instance.uuid).slot_path
+    assert conditions.pop(used) == "ready"
+    assert set(conditions.values()) == {"unverified"}
+    check_all(host, simulated_host)
+    assert reconcile(host.pk, simulated_host) == []
+
+
+def test_claim_that_no_job_uses_expires_once_its_domain_is_denied(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    instance = launch(make_order())
+    job = Job.objects.get(instance=instance)
+    Job.objects.filter(pk=job.pk).update(state="failed", finished_at=timezone.now())
+    Instance.objects.update(updated_at=Now() - timedelta(minutes=1))
+
+    assert kinds(reconcile(host.pk, simulated_host)) == ["claim_unused"]
+    assert CardClaim.objects.filter(released_at=None).count() == 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "UNUSED_CLAIM_S", 0)
+        assert reconcile(host.pk, simulated_host) == []
+    assert CardClaim.objects.filter(released_at=None).count() == 0
+    assert Card.objects.filter(condition=CardCondition.DIRTY).count() == 1
+    instance.refresh_from_db()
+    assert instance.phase == "failed"
+
+
+def test_another_host_at_the_address_changes_no_card(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    Host.objects.filter(pk=host.pk).update(host_uuid=uuid.uuid4())
+    before = list(Card.objects.order_by("pk").values())
+
+    found = reconcile(host.pk, simulated_host)
+
+    assert kinds(found) == ["host_replaced"]
+    assert list(Card.objects.order_by("pk").values()) == before
+    assert Host.objects.get().connection == "unknown"
+
+
+def test_each_due_host_is_taken_once_and_silent_ones_ever_less_often(
+    host: Host, settings: object
+) -> None:
+    settings.RECONCILE_CYCLE_S = 30  # type: ignore[attr-defined]
+    Host.objects.update(reconcile_due_at=timezone.now() - timedelta(seconds=1))
+
+    assert take_due_hosts() == [host.pk]
+    assert take_due_hosts() == []
+
+    Host.objects.update(
+        reconcile_due_at=timezone.now() - timedelta(seconds=1), failed_looks=9
+    )
+    take_due_hosts()
+    wait = Host.objects.get().reconcile_due_at - timezone.now()
+    assert timedelta(seconds=200) < wait <= timedelta(seconds=240)
+
+
+def test_command_fails_while_hosts_differ_or_are_unknown(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CommandError, match="is no enrolled host"):
+        call_command("reconcile", "nosuch")
+    with pytest.raises(CommandError, match="1 of 1 hosts"):
+        call_command("reconcile")
+    assert "gpu1: does not answer" in capsys.readouterr().out
