@@ -99,6 +99,7 @@ def test_guest_proves_what_is_not_told_and_leaves_nothing(
 
     assert named(lines, "memlock").text == "a guest with 0000:21:00 was seen running"
     assert named(lines, "interrupt remapping").verdict is Verdict.PASS
+    assert "allow_unsafe_interrupts" in named(lines, "interrupt remapping").text
     assert named(lines, "clock").verdict is Verdict.PASS
     assert used_card(started) == "0000:21:00"
     assert "/var/lib/libvirt/images/check.elf" in started[0]
