@@ -24,7 +24,12 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "inventory.view_discrepancy",
         ),
         ("Alerts", "warning", "inventory_alert", "inventory.view_alert"),
-        ("Card checks", "fact_check", "inventory_cardcheck", "inventory.view_cardcheck"),
+        (
+            "Card checks",
+            "fact_check",
+            "inventory_cardcheck",
+            "inventory.view_cardcheck",
+        ),
         ("Card ledger", "history", "inventory_cardevent", "inventory.view_cardevent"),
         ("Card claims", "lock", "inventory_cardclaim", "inventory.view_cardclaim"),
         ("Node claims", "lock", "inventory_nodeclaim", "inventory.view_nodeclaim"),

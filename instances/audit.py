@@ -65,38 +65,48 @@ def audit(
 def _instance(
     each: ExpectedDomain, seen: SeenDomain | None, cards: Mapping[str, int]
 ) -> Iterator[Finding]:
-    def finding(kind: DiscrepancyKind, detail: str, subject: str = "") -> Finding:
-        slot = subject.rpartition(".")[0]
-        return Finding(
-            kind,
-            subject or each.consumer,
-            f"{each.label}: {detail}",
-            card_id=cards.get(slot),
-            consumer=each.consumer,
-        )
-
     if not each.has_instance:
         state = f"its domain is {seen.state}" if seen else "it has no domain"
-        yield finding(K.CLAIM_UNUSED, f"the claim's instance is over; {state}")
-        return
-    if seen is None:
-        yield finding(K.DOMAIN_MISSING, "the host has no domain of it")
-        return
-    if each.wants_running and seen.state not in _ON:
-        yield finding(K.DOMAIN_OFF, f"its domain is {seen.state}")
+        yield _about(each, K.CLAIM_UNUSED, f"the claim's instance is over; {state}")
+    elif seen is None:
+        yield _about(each, K.DOMAIN_MISSING, "the host has no domain of it")
+    else:
+        if each.wants_running and seen.state not in _ON:
+            yield _about(each, K.DOMAIN_OFF, f"its domain is {seen.state}")
+        yield from _resources(each, seen, cards)
+
+
+def _about(each: ExpectedDomain, kind: DiscrepancyKind, detail: str) -> Finding:
+    return Finding(
+        kind, each.consumer, f"{each.label}: {detail}", consumer=each.consumer
+    )
+
+
+def _resources(
+    each: ExpectedDomain, seen: SeenDomain, cards: Mapping[str, int]
+) -> Iterator[Finding]:
     if seen.live is None or each.spec is None:
-        yield finding(K.MEMORY_DIFFERS, "its domain's document cannot be read")
+        yield _about(each, K.MEMORY_DIFFERS, "its domain's document cannot be read")
         return
     claimed, live = set(each.spec.hostdevs), set(seen.live.hostdevs)
-    for address in sorted(claimed - live):
-        yield finding(K.HOSTDEV_MISSING, f"{address} is not in it", str(address))
-    for address in sorted(live - claimed):
-        yield finding(K.UNCLAIMED_HOSTDEV, f"has {address} unclaimed", str(address))
+    for address in sorted(claimed ^ live):
+        is_missing = address in claimed
+        yield Finding(
+            K.HOSTDEV_MISSING if is_missing else K.UNCLAIMED_HOSTDEV,
+            str(address),
+            f"{each.label}: {'lacks' if is_missing else 'has unclaimed'} {address}",
+            card_id=cards.get(address.slot_path),
+            consumer=each.consumer,
+            # The guest may have the card of a claim that another makes next.
+            prevents_claims=not is_missing,
+        )
+    differing: dict[DiscrepancyKind, list[str]] = defaultdict(list)
     for what, want, have in resource_differences(each.spec, seen.live):
-        if what == "cards":
-            continue
-        kind = K.CPUS_DIFFER if "CPU" in what else K.MEMORY_DIFFERS
-        yield finding(kind, f"{what}: claimed {want}, running with {have}")
+        if what != "cards":
+            kind = K.CPUS_DIFFER if "CPU" in what else K.MEMORY_DIFFERS
+            differing[kind].append(f"{what}: claimed {want}, running with {have}")
+    for kind, details in differing.items():
+        yield _about(each, kind, "; ".join(details))
 
 
 def _stray(

@@ -61,9 +61,7 @@ def _set_checks(row: dict[str, Any]) -> bool:
         name: CheckImage.objects.get(slug=row[name])
         for name in ("scrub_image", "test_image")
     }
-    unset = GpuModel.objects.filter(
-        slug=row["slug"], scrub_image=None, test_image=None
-    )
+    unset = GpuModel.objects.filter(slug=row["slug"], scrub_image=None, test_image=None)
     return bool(unset.update(**{**row, **images}))
 
 

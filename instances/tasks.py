@@ -6,9 +6,8 @@ A task carries an id and nothing else: arguments are pickled, and shown in the a
 from django_q.models import Schedule  # noqa: TID251
 from django_q.tasks import async_task, result  # noqa: TID251
 
-from instances.jobs import runner
 from instances import reconcile
-from instances.jobs import card_work
+from instances.jobs import card_work, runner
 
 _EVERY_MINUTE = ("instances.tasks.enqueue_due_jobs", "instances.tasks.look_after_fleet")
 

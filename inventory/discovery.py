@@ -112,9 +112,7 @@ def compare_cards(
     return changes
 
 
-def _not_there(
-    card: KnownCard, instead: CardFinding | None, changes: Changes
-) -> None:
+def _not_there(card: KnownCard, instead: CardFinding | None, changes: Changes) -> None:
     was_missing = card.condition is CardCondition.MISSING
     if not was_missing:
         changes.vanished.append(card.card_id)
@@ -197,7 +195,9 @@ def compare_nodes(facts: HostFacts, known: Iterable[KnownNode]) -> list[Finding]
             if gone:
                 lost = f"CPUs {gone} are not reported"
             elif now.memory_mib < node.memory_mib:
-                lost = f"{now.memory_mib} MiB of memory, claims count on {node.memory_mib}"
+                lost = (
+                    f"{now.memory_mib} MiB of memory, claims count on {node.memory_mib}"
+                )
             else:
                 continue
         findings.append(

@@ -98,14 +98,18 @@ class DatabaseCardRecords:
         self, kind: str, outcome: CheckOutcome, finding: str, image: str, console: str
     ) -> None:
         result = card_checks.CheckResult(
-            CheckKind(kind), outcome, finding, self._started_at or clock(), image, console
+            CheckKind(kind),
+            outcome,
+            finding,
+            self._started_at or clock(),
+            image,
+            console,
         )
         card_checks.record_check(self._card_id, result, self._actor("").name)
 
     @property
     def _card_id(self) -> int:
-        assert self.job.card_id is not None  # noqa: S101 -- a constraint of the table
-        return self.job.card_id
+        return self.job.for_card.pk
 
     def _actor(self, reason: str) -> Actor:
         return Actor(f"job:{self.job.pk}", reason)

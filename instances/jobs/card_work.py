@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from instances.choices import CARD_JOBS, ENDED_JOB_STATES, JobKind
 from instances.jobs.queueing import queue
@@ -61,7 +61,7 @@ def start(host_id: int) -> list[int]:
     return job_ids
 
 
-def _waiting(host: Host):  # type: ignore[no-untyped-def]
+def _waiting(host: Host) -> QuerySet[Card]:
     held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
     asked = Alert.objects.filter(
         card=OuterRef("pk"), source=_SOURCE, code=ASK_A_PERSON, cleared_at=None
@@ -76,7 +76,10 @@ def _has_images(card: Card, kind: JobKind) -> bool:
     model = card.gpu_model
     missing = [
         word
-        for word, image in (("scrub", model.scrub_image_id), ("test", model.test_image_id))
+        for word, image in (
+            ("scrub", model.scrub_image_id),
+            ("test", model.test_image_id),
+        )
         if image is None and (word == "test" or kind is JobKind.SANITISE)
     ]
     subject = Subject(card=card)

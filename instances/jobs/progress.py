@@ -57,18 +57,18 @@ def step_begins(job: Job, step: str, done: int, total: int) -> None:
         percent_complete=100 * done // total
     )
     if job.kind == JobKind.DELETE:
-        advance(job.instance_id, Phase.DELETING)
+        advance(job.for_instance.pk, Phase.DELETING)
 
 
 def _boot_begins(job: Job) -> None:
     """As Linode does: the create ends when there is a machine, then a boot begins."""
-    if not advance(job.instance_id, Phase.BOOTING):
+    if not advance(job.for_instance.pk, Phase.BOOTING):
         return
     create = Event.objects.get(job=job, action=EventAction.LINODE_CREATE)
     _finish(job)
     _event(
         job,
-        job.instance,
+        job.for_instance,
         create.username,
         EventStatus.STARTED,
         EventAction.LINODE_BOOT,
@@ -85,9 +85,9 @@ def job_succeeded(job: Job) -> None:
     """Close the events and put the instance where the job took it."""
     _finish(job)
     if job.kind == JobKind.LAUNCH:
-        advance(job.instance_id, Phase.RUNNING)
+        advance(job.for_instance.pk, Phase.RUNNING)
     else:
-        advance(job.instance_id, Phase.DELETED)
+        advance(job.for_instance.pk, Phase.DELETED)
 
 
 def job_failed(job: Job) -> None:
@@ -96,4 +96,4 @@ def job_failed(job: Job) -> None:
         status=EventStatus.FAILED, message=job.public_message, finished_at=Now()
     )
     if job.kind == JobKind.LAUNCH:
-        advance(job.instance_id, Phase.FAILED)
+        advance(job.for_instance.pk, Phase.FAILED)

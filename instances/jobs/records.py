@@ -19,20 +19,20 @@ class InstanceRecords:
 
     def gate_is_open(self) -> bool:
         instance = Instance.objects.select_related("plan", "account").get(
-            pk=self.job.instance_id
+            pk=self.job.for_instance.pk
         )
         return is_available(instance.plan.flag_name, instance.account)
 
     def note_state(self, state: DomainState) -> None:
-        Instance.objects.filter(pk=self.job.instance_id).update(
+        Instance.objects.filter(pk=self.job.for_instance.pk).update(
             observed=state, observed_at=Now()
         )
 
     def release_claims(self) -> None:
         actor = Actor(
             f"job:{self.job.pk}",
-            f"{self.job.get_kind_display()} of {self.job.instance.label} "
+            f"{self.job.get_kind_display()} of {self.job.for_instance.label} "
             f"for {self.job.actor}: the domain is proven absent",
         )
         with transaction.atomic():
-            release(self.job.instance.uuid, actor)
+            release(self.job.for_instance.uuid, actor)

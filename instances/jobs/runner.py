@@ -120,7 +120,7 @@ def _acquire(job_id: int) -> Lease | None:
             started_at=job.started_at or Now(),
             not_before=None,
         )
-    return Lease(Job.objects.select_related("instance").get(pk=job_id), token)
+    return Lease(Job.objects.select_related("instance", "card").get(pk=job_id), token)
 
 
 def _same_subject(job: Job) -> QuerySet[Job]:
@@ -131,7 +131,8 @@ def _same_subject(job: Job) -> QuerySet[Job]:
 
 def _earlier_work(job: Job) -> bool:
     return (
-        _same_subject(job).filter(pk__lt=job.pk)
+        _same_subject(job)
+        .filter(pk__lt=job.pk)
         .exclude(state__in=ENDED_JOB_STATES)
         .exists()
     )
@@ -147,7 +148,9 @@ def _next_jobs(job: Job) -> list[int]:
     first = _same_subject(job).filter(state=JobState.QUEUED).order_by("pk").first()
     # What the instance let go of is cleaned at once.
     released_on = (
-        NodeClaim.objects.filter(consumer=job.instance.uuid, released_at__isnull=False)
+        NodeClaim.objects.filter(
+            consumer=job.for_instance.uuid, released_at__isnull=False
+        )
         .order_by("numa_node__host_id")
         .values_list("numa_node__host_id", flat=True)
         .distinct()
@@ -234,9 +237,7 @@ class _Worker:
                 state=state, finished_at=Now(), detail=detail
             )
 
-    def _attempt(
-        self, step: Step[Any], act: Callable[[Any], None]
-    ) -> Failure | None:
+    def _attempt(self, step: Step[Any], act: Callable[[Any], None]) -> Failure | None:
         """Call the step's do or undo, with patience for a host that does not answer."""
         failure = None
         for pause_s in (0.0, *PATIENCE_S):

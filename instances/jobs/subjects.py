@@ -64,7 +64,7 @@ class InstanceSubject:
     def context(self) -> StepContext:
         instance = Instance.objects.select_related(
             "account", "plan", "region", "image"
-        ).get(pk=self.job.instance_id)
+        ).get(pk=self.job.for_instance.pk)
         self.job.instance = instance
         host, spec = host_of(instance), spec_of(instance)
         machine = None
@@ -87,7 +87,7 @@ class InstanceSubject:
         return None
 
     def host_id(self) -> int | None:
-        instance = Instance.objects.get(pk=self.job.instance_id)
+        instance = Instance.objects.get(pk=self.job.for_instance.pk)
         host = host_of(instance)
         return host.pk if host else None
 
@@ -136,5 +136,5 @@ class CardSubject:
 
     def _card(self) -> Card:
         return Card.objects.select_related("host", "gpu_model", "numa_node").get(
-            pk=self.job.card_id
+            pk=self.job.for_card.pk
         )

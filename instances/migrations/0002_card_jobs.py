@@ -5,34 +5,74 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('instances', '0001_initial'),
-        ('inventory', '0005_life_cycle_guards'),
+        ("instances", "0001_initial"),
+        ("inventory", "0005_life_cycle_guards"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='job',
-            name='card',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='inventory.card'),
+            model_name="job",
+            name="card",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="jobs",
+                to="inventory.card",
+            ),
         ),
         migrations.AlterField(
-            model_name='job',
-            name='instance',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='instances.instance'),
+            model_name="job",
+            name="instance",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="jobs",
+                to="instances.instance",
+            ),
         ),
         migrations.AlterField(
-            model_name='job',
-            name='kind',
-            field=models.CharField(choices=[('launch', 'launch'), ('delete', 'delete'), ('sanitise', 'sanitise and test'), ('test', 'test')], max_length=10),
+            model_name="job",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("launch", "launch"),
+                    ("delete", "delete"),
+                    ("sanitise", "sanitise and test"),
+                    ("test", "test"),
+                ],
+                max_length=10,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['succeeded', 'failed']), _negated=True), fields=('card',), name='job_one_open_per_card'),
+            model_name="job",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("state__in", ["succeeded", "failed"]), _negated=True
+                ),
+                fields=("card",),
+                name="job_one_open_per_card",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('card', None), ('instance__isnull', False), ('kind__in', ('launch', 'delete'))), models.Q(('card__isnull', False), ('instance', None), ('kind__in', ('sanitise', 'test'))), _connector='OR'), name='job_has_the_subject_of_its_kind'),
+            model_name="job",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("card", None),
+                        ("instance__isnull", False),
+                        ("kind__in", ("launch", "delete")),
+                    ),
+                    models.Q(
+                        ("card__isnull", False),
+                        ("instance", None),
+                        ("kind__in", ("sanitise", "test")),
+                    ),
+                    _connector="OR",
+                ),
+                name="job_has_the_subject_of_its_kind",
+            ),
         ),
     ]

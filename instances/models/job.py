@@ -57,9 +57,7 @@ class Job(models.Model):
                 name="job_one_open_per_card",
             ),
             models.CheckConstraint(
-                condition=Q(
-                    kind__in=INSTANCE_JOBS, instance__isnull=False, card=None
-                )
+                condition=Q(kind__in=INSTANCE_JOBS, instance__isnull=False, card=None)
                 | Q(kind__in=CARD_JOBS, instance=None, card__isnull=False),
                 name="job_has_the_subject_of_its_kind",
             ),
@@ -76,11 +74,21 @@ class Job(models.Model):
         return f"{self.get_kind_display()} #{self.pk}"
 
     @property
+    def for_instance(self) -> Instance:
+        """The instance of a job that is about one."""
+        assert self.instance is not None  # noqa: S101 -- a constraint of the table
+        return self.instance
+
+    @property
+    def for_card(self) -> Card:
+        """The card of a job that is about one."""
+        assert self.card is not None  # noqa: S101 -- a constraint of the table
+        return self.card
+
+    @property
     def subject(self) -> Instance | Card:
         """What the job is about; a constraint sees to it that it is one of the two."""
-        subject = self.instance or self.card
-        assert subject is not None  # noqa: S101
-        return subject
+        return self.instance or self.for_card
 
 
 class JobStep(models.Model):

@@ -33,9 +33,7 @@ class _OpenFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() not in ("0", "1"):
             return queryset
-        return queryset.filter(
-            **{f"{self.ended_field}__isnull": self.value() == "1"}
-        )
+        return queryset.filter(**{f"{self.ended_field}__isnull": self.value() == "1"})
 
 
 class OpenDiscrepancyFilter(_OpenFilter):

@@ -7,179 +7,491 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('inventory', '0003_guards'),
+        ("inventory", "0003_guards"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='cardevent',
-            name='host',
-            field=models.ForeignKey(blank=True, help_text='Where the card is from now on, if this put it there.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='inventory.host'),
+            model_name="cardevent",
+            name="host",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="Where the card is from now on, if this put it there.",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="inventory.host",
+            ),
         ),
         migrations.AddField(
-            model_name='cardevent',
-            name='slot_path',
-            field=models.CharField(blank=True, max_length=20, verbose_name='PCI slot'),
+            model_name="cardevent",
+            name="slot_path",
+            field=models.CharField(blank=True, max_length=20, verbose_name="PCI slot"),
         ),
         migrations.AddField(
-            model_name='cardfunction',
-            name='driver',
-            field=models.CharField(blank=True, help_text='Of the host, while no guest has the card.', max_length=50),
+            model_name="cardfunction",
+            name="driver",
+            field=models.CharField(
+                blank=True,
+                help_text="Of the host, while no guest has the card.",
+                max_length=50,
+            ),
         ),
         migrations.AddField(
-            model_name='gpumodel',
-            name='bar_mib',
-            field=models.PositiveIntegerField(blank=True, help_text='Empty: not compared.', null=True, verbose_name='memory BAR, MiB'),
+            model_name="gpumodel",
+            name="bar_mib",
+            field=models.PositiveIntegerField(
+                blank=True,
+                help_text="Empty: not compared.",
+                null=True,
+                verbose_name="memory BAR, MiB",
+            ),
         ),
         migrations.AddField(
-            model_name='gpumodel',
-            name='function_count',
-            field=models.PositiveSmallIntegerField(blank=True, help_text='Empty: not compared.', null=True, verbose_name='PCI functions'),
+            model_name="gpumodel",
+            name="function_count",
+            field=models.PositiveSmallIntegerField(
+                blank=True,
+                help_text="Empty: not compared.",
+                null=True,
+                verbose_name="PCI functions",
+            ),
         ),
         migrations.AddField(
-            model_name='gpumodel',
-            name='link_width',
-            field=models.PositiveSmallIntegerField(blank=True, help_text='Empty: not compared.', null=True, verbose_name='least PCIe lanes'),
+            model_name="gpumodel",
+            name="link_width",
+            field=models.PositiveSmallIntegerField(
+                blank=True,
+                help_text="Empty: not compared.",
+                null=True,
+                verbose_name="least PCIe lanes",
+            ),
         ),
         migrations.AddField(
-            model_name='gpumodel',
-            name='scrub_mib',
-            field=models.PositiveIntegerField(blank=True, help_text='Least that a scrub must overwrite; empty: the memory on the card.', null=True, verbose_name='scrubbed memory, MiB'),
+            model_name="gpumodel",
+            name="scrub_mib",
+            field=models.PositiveIntegerField(
+                blank=True,
+                help_text="Least that a scrub must overwrite; empty: the memory on the card.",
+                null=True,
+                verbose_name="scrubbed memory, MiB",
+            ),
         ),
         migrations.AddField(
-            model_name='host',
-            name='cpu_seconds',
-            field=models.FloatField(blank=True, editable=False, help_text='Since boot, when last seen.', null=True),
+            model_name="host",
+            name="cpu_seconds",
+            field=models.FloatField(
+                blank=True,
+                editable=False,
+                help_text="Since boot, when last seen.",
+                null=True,
+            ),
         ),
         migrations.AddField(
-            model_name='host',
-            name='failed_looks',
-            field=models.PositiveSmallIntegerField(default=0, help_text='How often in a row the host did not answer.'),
+            model_name="host",
+            name="failed_looks",
+            field=models.PositiveSmallIntegerField(
+                default=0, help_text="How often in a row the host did not answer."
+            ),
         ),
         migrations.AddField(
-            model_name='host',
-            name='reconcile_due_at',
+            model_name="host",
+            name="reconcile_due_at",
             field=models.DateTimeField(default=django.utils.timezone.now),
         ),
         migrations.AddField(
-            model_name='host',
-            name='reconciled_at',
-            field=models.DateTimeField(blank=True, help_text='When rows and host were last compared.', null=True),
+            model_name="host",
+            name="reconciled_at",
+            field=models.DateTimeField(
+                blank=True,
+                help_text="When rows and host were last compared.",
+                null=True,
+            ),
         ),
         migrations.AlterField(
-            model_name='cardevent',
-            name='kind',
-            field=models.CharField(choices=[('enrolled', 'enrolled'), ('condition', 'condition changed'), ('claimed', 'claimed'), ('released', 'released'), ('moved', 'moved')], max_length=10),
+            model_name="cardevent",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("enrolled", "enrolled"),
+                    ("condition", "condition changed"),
+                    ("claimed", "claimed"),
+                    ("released", "released"),
+                    ("moved", "moved"),
+                ],
+                max_length=10,
+            ),
         ),
         migrations.AlterField(
-            model_name='host',
-            name='policy',
-            field=models.CharField(choices=[('in_service', 'in service'), ('no_provision', 'no new instances'), ('draining', 'draining'), ('maintenance', 'in maintenance'), ('retired', 'retired')], default='in_service', max_length=12),
+            model_name="host",
+            name="policy",
+            field=models.CharField(
+                choices=[
+                    ("in_service", "in service"),
+                    ("no_provision", "no new instances"),
+                    ("draining", "draining"),
+                    ("maintenance", "in maintenance"),
+                    ("retired", "retired"),
+                ],
+                default="in_service",
+                max_length=12,
+            ),
         ),
         migrations.CreateModel(
-            name='CardCheck',
+            name="CardCheck",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('sanitise', 'sanitised'), ('test', 'tested')], max_length=8)),
-                ('outcome', models.CharField(choices=[('passed', 'passed'), ('failed', 'failed'), ('skipped', 'skipped (lab setting)')], max_length=7)),
-                ('finding', models.CharField(help_text='What was found, or why it failed.', max_length=500)),
-                ('started_at', models.DateTimeField()),
-                ('finished_at', models.DateTimeField()),
-                ('image', models.CharField(blank=True, help_text='What ran.', max_length=400)),
-                ('console', models.TextField(blank=True)),
-                ('console_digest', models.CharField(blank=True, max_length=64, verbose_name='SHA-256 of the console')),
-                ('actor', models.CharField(help_text='job:ID.', max_length=150)),
-                ('card', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='checks', to='inventory.card')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("sanitise", "sanitised"), ("test", "tested")],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("passed", "passed"),
+                            ("failed", "failed"),
+                            ("skipped", "skipped (lab setting)"),
+                        ],
+                        max_length=7,
+                    ),
+                ),
+                (
+                    "finding",
+                    models.CharField(
+                        help_text="What was found, or why it failed.", max_length=500
+                    ),
+                ),
+                ("started_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField()),
+                (
+                    "image",
+                    models.CharField(blank=True, help_text="What ran.", max_length=400),
+                ),
+                ("console", models.TextField(blank=True)),
+                (
+                    "console_digest",
+                    models.CharField(
+                        blank=True, max_length=64, verbose_name="SHA-256 of the console"
+                    ),
+                ),
+                ("actor", models.CharField(help_text="job:ID.", max_length=150)),
+                (
+                    "card",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="checks",
+                        to="inventory.card",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.AddField(
-            model_name='cardevent',
-            name='check_done',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='events', to='inventory.cardcheck', verbose_name='evidence'),
+            model_name="cardevent",
+            name="check_done",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="events",
+                to="inventory.cardcheck",
+                verbose_name="evidence",
+            ),
         ),
         migrations.CreateModel(
-            name='CheckImage',
+            name="CheckImage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(unique=True)),
-                ('kernel_path', models.CharField(help_text='On every host.', max_length=255)),
-                ('initrd_path', models.CharField(blank=True, max_length=255)),
-                ('cmdline', models.CharField(blank=True, max_length=500, verbose_name='kernel command line')),
-                ('memory_mib', models.PositiveIntegerField(default=64, help_text='From what the host keeps for itself.', verbose_name='memory, MiB')),
-                ('timeout_s', models.PositiveIntegerField(default=300, help_text='After this the check has failed.', validators=[django.core.validators.MaxValueValidator(3600)], verbose_name='timeout, s')),
-                ('expected_s', models.PositiveIntegerField(default=60, help_text='Until enough checks were measured.', verbose_name='expected time, s')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("slug", models.SlugField(unique=True)),
+                (
+                    "kernel_path",
+                    models.CharField(help_text="On every host.", max_length=255),
+                ),
+                ("initrd_path", models.CharField(blank=True, max_length=255)),
+                (
+                    "cmdline",
+                    models.CharField(
+                        blank=True, max_length=500, verbose_name="kernel command line"
+                    ),
+                ),
+                (
+                    "memory_mib",
+                    models.PositiveIntegerField(
+                        default=64,
+                        help_text="From what the host keeps for itself.",
+                        verbose_name="memory, MiB",
+                    ),
+                ),
+                (
+                    "timeout_s",
+                    models.PositiveIntegerField(
+                        default=300,
+                        help_text="After this the check has failed.",
+                        validators=[django.core.validators.MaxValueValidator(3600)],
+                        verbose_name="timeout, s",
+                    ),
+                ),
+                (
+                    "expected_s",
+                    models.PositiveIntegerField(
+                        default=60,
+                        help_text="Until enough checks were measured.",
+                        verbose_name="expected time, s",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['slug'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('timeout_s__gte', 1), ('timeout_s__lte', 3600)), name='check_image_timeout_in_range')],
+                "ordering": ["slug"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("timeout_s__gte", 1), ("timeout_s__lte", 3600)
+                        ),
+                        name="check_image_timeout_in_range",
+                    )
+                ],
             },
         ),
         migrations.AddField(
-            model_name='gpumodel',
-            name='scrub_image',
-            field=models.ForeignKey(blank=True, help_text='Overwrites a released card. Without one, a used card stays dirty.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='inventory.checkimage'),
+            model_name="gpumodel",
+            name="scrub_image",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="Overwrites a released card. Without one, a used card stays dirty.",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="inventory.checkimage",
+            ),
         ),
         migrations.AddField(
-            model_name='gpumodel',
-            name='test_image',
-            field=models.ForeignKey(blank=True, help_text='Tests a card before it is sold. Without one, none becomes ready.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='inventory.checkimage'),
+            model_name="gpumodel",
+            name="test_image",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="Tests a card before it is sold. Without one, none becomes ready.",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="inventory.checkimage",
+            ),
         ),
         migrations.CreateModel(
-            name='Discrepancy',
+            name="Discrepancy",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('stray_domain', 'domain without instance'), ('domain_missing', 'instance without domain'), ('domain_off', 'domain that should run does not'), ('unclaimed_hostdev', 'card passed through that nobody claimed'), ('hostdev_missing', 'claimed card missing from the domain'), ('card_in_two_domains', 'one card in two domains'), ('claim_unused', 'claim without a live instance'), ('cpus_differ', 'CPU pinning differs from the claim'), ('memory_differs', 'memory differs from the claim'), ('card_vanished', 'card no longer listed'), ('card_new', 'new card'), ('card_replaced', 'another card in the slot'), ('card_moved', 'known card at another address'), ('card_unsellable', 'card that cannot be sold'), ('numa_changed', 'NUMA node changed'), ('group_changed', 'IOMMU group changed'), ('driver_changed', 'driver changed'), ('functions_changed', 'PCI functions changed'), ('boot_changed', 'host has booted anew'), ('host_changed', 'host lost CPUs, nodes or memory'), ('host_replaced', 'another host answers at this address')], max_length=20)),
-                ('subject', models.CharField(max_length=160)),
-                ('consumer', models.UUIDField(blank=True, db_index=True, null=True)),
-                ('detail', models.CharField(max_length=1000)),
-                ('prevents_claims', models.BooleanField(default=False, help_text='Its card (or the host, if it names none) is not sold meanwhile.')),
-                ('first_seen_at', models.DateTimeField()),
-                ('last_seen_at', models.DateTimeField()),
-                ('resolved_at', models.DateTimeField(blank=True, null=True)),
-                ('card', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='discrepancies', to='inventory.card')),
-                ('host', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='discrepancies', to='inventory.host')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("stray_domain", "domain without instance"),
+                            ("domain_missing", "instance without domain"),
+                            ("domain_off", "domain that should run does not"),
+                            (
+                                "unclaimed_hostdev",
+                                "card passed through that nobody claimed",
+                            ),
+                            ("hostdev_missing", "claimed card missing from the domain"),
+                            ("card_in_two_domains", "one card in two domains"),
+                            ("claim_unused", "claim without a live instance"),
+                            ("cpus_differ", "CPU pinning differs from the claim"),
+                            ("memory_differs", "memory differs from the claim"),
+                            ("card_vanished", "card no longer listed"),
+                            ("card_new", "new card"),
+                            ("card_replaced", "another card in the slot"),
+                            ("card_moved", "known card at another address"),
+                            ("card_unsellable", "card that cannot be sold"),
+                            ("numa_changed", "NUMA node changed"),
+                            ("group_changed", "IOMMU group changed"),
+                            ("driver_changed", "driver changed"),
+                            ("functions_changed", "PCI functions changed"),
+                            ("boot_changed", "host has booted anew"),
+                            ("host_changed", "host lost CPUs, nodes or memory"),
+                            ("host_replaced", "another host answers at this address"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("subject", models.CharField(max_length=160)),
+                ("consumer", models.UUIDField(blank=True, db_index=True, null=True)),
+                ("detail", models.CharField(max_length=1000)),
+                (
+                    "prevents_claims",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Its card (or the host, if it names none) is not sold meanwhile.",
+                    ),
+                ),
+                ("first_seen_at", models.DateTimeField()),
+                ("last_seen_at", models.DateTimeField()),
+                ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "card",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="discrepancies",
+                        to="inventory.card",
+                    ),
+                ),
+                (
+                    "host",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="discrepancies",
+                        to="inventory.host",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'discrepancies',
-                'ordering': ['-id'],
+                "verbose_name_plural": "discrepancies",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Alert',
+            name="Alert",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('alert_class', models.CharField(choices=[('prevents-claims', 'prevents claims'), ('warning', 'warning')], max_length=15, verbose_name='class')),
-                ('source', models.CharField(max_length=150)),
-                ('code', models.CharField(max_length=50)),
-                ('message', models.CharField(max_length=500)),
-                ('raised_at', models.DateTimeField()),
-                ('last_seen_at', models.DateTimeField()),
-                ('cleared_at', models.DateTimeField(blank=True, null=True)),
-                ('cleared_by', models.CharField(blank=True, max_length=150)),
-                ('card', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='alerts', to='inventory.card')),
-                ('host', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='alerts', to='inventory.host')),
-                ('region', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='alerts', to='inventory.region')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "alert_class",
+                    models.CharField(
+                        choices=[
+                            ("prevents-claims", "prevents claims"),
+                            ("warning", "warning"),
+                        ],
+                        max_length=15,
+                        verbose_name="class",
+                    ),
+                ),
+                ("source", models.CharField(max_length=150)),
+                ("code", models.CharField(max_length=50)),
+                ("message", models.CharField(max_length=500)),
+                ("raised_at", models.DateTimeField()),
+                ("last_seen_at", models.DateTimeField()),
+                ("cleared_at", models.DateTimeField(blank=True, null=True)),
+                ("cleared_by", models.CharField(blank=True, max_length=150)),
+                (
+                    "card",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="alerts",
+                        to="inventory.card",
+                    ),
+                ),
+                (
+                    "host",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="alerts",
+                        to="inventory.host",
+                    ),
+                ),
+                (
+                    "region",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="alerts",
+                        to="inventory.region",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('card', None), ('host', None), ('region__isnull', False)), models.Q(('card', None), ('host__isnull', False), ('region', None)), models.Q(('card__isnull', False), ('host', None), ('region', None)), _connector='OR'), name='alert_has_one_subject'), models.UniqueConstraint(condition=models.Q(('cleared_at', None)), fields=('source', 'code', 'region', 'host', 'card'), name='alert_open_once', nulls_distinct=False)],
+                "ordering": ["-id"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("card", None),
+                                ("host", None),
+                                ("region__isnull", False),
+                            ),
+                            models.Q(
+                                ("card", None),
+                                ("host__isnull", False),
+                                ("region", None),
+                            ),
+                            models.Q(
+                                ("card__isnull", False),
+                                ("host", None),
+                                ("region", None),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="alert_has_one_subject",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("cleared_at", None)),
+                        fields=("source", "code", "region", "host", "card"),
+                        name="alert_open_once",
+                        nulls_distinct=False,
+                    ),
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='cardcheck',
-            index=models.Index(fields=['card', 'kind', '-id'], name='check_of_card'),
+            model_name="cardcheck",
+            index=models.Index(fields=["card", "kind", "-id"], name="check_of_card"),
         ),
         migrations.AddIndex(
-            model_name='discrepancy',
-            index=models.Index(condition=models.Q(('prevents_claims', True), ('resolved_at', None)), fields=['card'], name='discrepancy_blocks_card'),
+            model_name="discrepancy",
+            index=models.Index(
+                condition=models.Q(("prevents_claims", True), ("resolved_at", None)),
+                fields=["card"],
+                name="discrepancy_blocks_card",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='discrepancy',
-            constraint=models.UniqueConstraint(condition=models.Q(('resolved_at', None)), fields=('host', 'kind', 'subject'), name='discrepancy_open_once'),
+            model_name="discrepancy",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("resolved_at", None)),
+                fields=("host", "kind", "subject"),
+                name="discrepancy_open_once",
+            ),
         ),
     ]

@@ -42,7 +42,9 @@ class Alert(models.Model):
     class Meta:
         ordering = ["-id"]
         constraints = [
-            models.CheckConstraint(condition=_ONE_SUBJECT, name="alert_has_one_subject"),
+            models.CheckConstraint(
+                condition=_ONE_SUBJECT, name="alert_has_one_subject"
+            ),
             models.UniqueConstraint(
                 fields=["source", "code", "region", "host", "card"],
                 condition=Q(cleared_at=None),

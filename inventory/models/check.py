@@ -22,7 +22,9 @@ class CardCheck(models.Model):
     finished_at = models.DateTimeField()
     image = models.CharField(max_length=400, blank=True, help_text="What ran.")
     console = models.TextField(blank=True)
-    console_digest = models.CharField("SHA-256 of the console", max_length=64, blank=True)
+    console_digest = models.CharField(
+        "SHA-256 of the console", max_length=64, blank=True
+    )
     actor = models.CharField(max_length=150, help_text="job:ID.")
 
     class Meta:

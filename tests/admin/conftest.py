@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
 from instances.actions.launch import launch
 from instances.models import Account, Instance, SSHKey
-from inventory.models import Host
+from inventory.alerts import Subject, raise_alert
+from inventory.choices import AlertClass, DiscrepancyKind
+from inventory.models import Discrepancy, Host
 from tests.builders import (
     GPU_FLAG,
     make_account,
@@ -71,6 +74,16 @@ def full_house(instance: Instance) -> Instance:
     make_token(instance.account)
     user = instance.account.members.get()
     SSHKey.objects.create(user=user, label="laptop", ssh_key="ssh-ed25519 AAAA")
+    host = Host.objects.get(name="host-a")
+    raise_alert(Subject(host=host), AlertClass.WARNING, "test", "hot", "It is hot.")
+    Discrepancy.objects.create(
+        host=host,
+        kind=DiscrepancyKind.STRAY_DOMAIN,
+        subject="a domain",
+        detail="a domain of no instance",
+        first_seen_at=timezone.now(),
+        last_seen_at=timezone.now(),
+    )
     return instance
 
 

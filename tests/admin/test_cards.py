@@ -77,7 +77,9 @@ def test_quarantined_it_is_sold_no_more_and_its_user_keeps_it(
     assert Card.objects.get(pk=claim.card_id).condition == CardCondition.QUARANTINED
 
 
-def test_dialog_sends_to_the_checks_with_the_persons_name(staff: Client, db: None) -> None:
+def test_dialog_sends_to_the_checks_with_the_persons_name(
+    staff: Client, db: None
+) -> None:
     card = make_host(cards_per_node=(1,)).cards.get()
 
     response = staff.post(

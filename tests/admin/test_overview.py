@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from instances.actions.launch import launch
 from instances.models import Account, Instance, Plan
 from inventory.choices import CardCondition, HostConnection, HostPolicy
-from inventory.models import Card, Host
+from inventory.models import Host
 from tests.admin.conftest import browser_of
 from tests.builders import make_card, make_gpu_model, make_host, make_order, make_region
 

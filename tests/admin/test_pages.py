@@ -20,9 +20,13 @@ from instances.models import (
     SSHKey,
 )
 from inventory.models import (
+    Alert,
     Card,
+    CardCheck,
     CardClaim,
     CardEvent,
+    CheckImage,
+    Discrepancy,
     GpuModel,
     Host,
     NodeClaim,
@@ -32,11 +36,14 @@ from tests.builders import make_host, make_region, make_user
 
 # Session, user, count, page; then what filters and columns ask for, once a page.
 MOST_QUERIES = 12
-EDITED_BY_HAND = {Account, Flag, GpuModel, Group, Image, Plan, Region, User}
+EDITED_BY_HAND = {
+    Account, CheckImage, Flag, GpuModel, Group, Image, Plan, Region, User,
+}  # fmt: skip
 # Their "add" is a page of its own.
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
-    ApiToken, Card, CardClaim, CardEvent, Event, Job, NodeClaim, SSHKey,
+    Alert, ApiToken, Card, CardCheck, CardClaim, CardEvent, Discrepancy, Event, Job,
+    NodeClaim, SSHKey,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 

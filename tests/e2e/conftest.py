@@ -34,6 +34,7 @@ from tests.gpuhost.host import VirtualGpuHost
 DATABASE = "gpucloud_e2e"
 BOARD = "2x2"
 CARD = "rtx6000"
+CYCLE_S = 5
 OTHER_STACK_S = 1800
 MANAGE_S = 300
 
@@ -130,7 +131,11 @@ def _start(server_url: str, undo: ExitStack) -> Stack:
     database_url = create_database(server_url, DATABASE)
 
     secrets = new_secrets()
-    env = django_environment(database_url, secrets["secret_key"])
+    env = {
+        **django_environment(database_url, secrets["secret_key"]),
+        # Faults are to be seen in seconds.
+        "GPUCLOUD_RECONCILE_CYCLE_S": str(CYCLE_S),
+    }
     django = Django(layout, env, prefix="e2e-")
     gpuhost = VirtualGpuHost(
         E2E_HOST_NAME, BOARD, CARD, run_dir=layout.run / E2E_HOST_NAME

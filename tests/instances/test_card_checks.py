@@ -229,9 +229,7 @@ def test_lab_that_skips_checks_says_so_in_the_evidence(settings: object) -> None
 
 def test_card_quarantined_in_its_check_stays_so() -> None:
     host = make_host(cards_per_node=(1,))
-    card = make_card(
-        host.nodes.get(), "0000:29:00", condition=CardCondition.DIRTY
-    )
+    card = make_card(host.nodes.get(), "0000:29:00", condition=CardCondition.DIRTY)
     (job_id,) = card_work.plan(host.pk)
     from inventory.card_actions import quarantine
     from inventory.ledger import Actor

@@ -134,16 +134,18 @@ def test_released_card_is_dirty_and_not_sold_again() -> None:
     assert Host.objects.get().free_shape == "rtx6000=1 c2x1 m1152|rtx6000=2 c2x1 m1152"
 
 
+def _cards_and_key() -> tuple[list[dict[str, object]], str]:
+    cards = list(Card.objects.order_by("pk").values("pk", "condition"))
+    return cards, Host.objects.get().free_shape
+
+
 @pytest.mark.parametrize("step", LAUNCH_STEPS)
 def test_each_step_failed_leaves_the_world_as_before(
     step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = SimulatedHypervisor()
     make_host()
-    before = (
-        list(Card.objects.values("pk", "condition")),
-        Host.objects.get().free_shape,
-    )
+    before = _cards_and_key()
     instance = launch(make_order(plan=make_plan(cards=2).slug))
     job = Job.objects.get()
     (broken,) = [s for s in WORKFLOWS[JobKind.LAUNCH] if s.name == step]
@@ -159,7 +161,6 @@ def test_each_step_failed_leaves_the_world_as_before(
         fail(context)
 
     monkeypatch.setattr(type(broken), "do", do_and_fail)
-    released = LAUNCH_STEPS.index(step)
 
     cleaning = run(job, host)
 
@@ -173,14 +174,11 @@ def test_each_step_failed_leaves_the_world_as_before(
     assert host.states == {}
     assert host.documents == {}
     assert open_claims() == (0, 0)
-    assert before == (
-        list(Card.objects.values("pk", "condition")),
-        Host.objects.get().free_shape,
-    )
+    assert before == _cards_and_key()
     states = [s.state for s in job.steps.all()]
-    assert states == ["undone"] * (released + 1) + ["pending"] * (4 - released)
-    event = Event.objects.order_by("pk").last()
-    assert event is not None
+    reached = LAUNCH_STEPS.index(step) + 1
+    assert states == ["undone"] * reached + ["pending"] * (5 - reached)
+    event = Event.objects.latest("pk")
     assert (event.status, event.message) == ("failed", job.public_message)
 
 

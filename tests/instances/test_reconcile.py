@@ -62,9 +62,7 @@ def kinds(found: list[Discrepancy]) -> list[str]:
 
 def without(hypervisor: SimulatedHypervisor, slot: str) -> None:
     bus = int(slot.split(":")[1], 16)
-    hypervisor.devices = [
-        d for d in hypervisor.devices if f"<bus>{bus}</bus>" not in d
-    ]
+    hypervisor.devices = [d for d in hypervisor.devices if f"<bus>{bus}</bus>" not in d]
 
 
 def test_agreement_is_no_discrepancy(
@@ -184,9 +182,9 @@ def test_new_card_is_unverified_until_checked(
     (gone,) = [d for d in devices if d not in simulated_host.devices][:1]
     simulated_host.devices = [
         *devices,
-        gone.replace("<bus>97</bus>", "<bus>99</bus>").replace(
-            "number='", "number='9"
-        ).replace('number="', 'number="9'),
+        gone.replace("<bus>97</bus>", "<bus>99</bus>")
+        .replace("number='", "number='9")
+        .replace('number="', 'number="9'),
     ]
 
     assert kinds(reconcile(host.pk, simulated_host)) == ["card_new"]

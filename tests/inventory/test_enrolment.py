@@ -3,7 +3,7 @@
 import pytest
 from django.test import override_settings
 
-from inventory.choices import CardCondition, HostConnection
+from inventory.choices import HostConnection
 from inventory.enrolment import EnrolmentOrder, enrol
 from inventory.exceptions import EnrolmentRefused, HostUnreachable
 from inventory.models import Card, CardEvent, Host, HostCpu, NumaNode
