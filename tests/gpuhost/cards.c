@@ -2,8 +2,8 @@
  *
  * Preloaded (LD_PRELOAD) into the QEMU that plays the GPU host. It registers device
  * types whose parent is "bochs-display" (one prefetchable memory BAR, one MMIO BAR, a
- * PCIe capability, no DMA) or "intel-hda", and rewrites the ids in their class. /sys,
- * libvirt's node devices and the guest then all see e.g. 10de:1e30 class 0300.
+ * PCIe capability, no DMA), "intel-hda" or another, and rewrites the ids in their class.
+ * /sys, libvirt's node devices and the guest then all see e.g. 10de:1e30 class 0300.
  *
  * It needs no QEMU headers: type_register_static is exported by QEMU, TypeInfo has kept
  * its layout since 2013, and the id fields of PCIDeviceClass are found by value.
@@ -43,6 +43,11 @@ static Card cards[] = {
     {"gpu-l40s", "bochs-display", 0x1234, 0x1111,
      0x10de, 0x26b9, 0x0302, 0x10de, 0x1851, 0xa1},
     {"gpu-h100", "bochs-display", 0x1234, 0x1111,
+     0x10de, 0x2331, 0x0302, 0x10de, 0x1626, 0xa1},
+    /* in no host, only for check.elf by itself: any size in a 64-bit BAR; no memory */
+    {"gpu-wide", "ivshmem-plain", 0x1af4, 0x1110,
+     0x10de, 0x2331, 0x0302, 0x10de, 0x1626, 0xa1},
+    {"gpu-bare", "pci-serial", 0x1b36, 0x0002,
      0x10de, 0x2331, 0x0302, 0x10de, 0x1626, 0xa1},
     /* no card: the VGA of a server's management controller (ASPEED) */
     {"bmc-vga", "bochs-display", 0x1234, 0x1111,

@@ -140,6 +140,11 @@ class Image:
     def cards_library(self) -> Path:
         return self.folder / "cards.so"
 
+    @property
+    def check_guest(self) -> Path:
+        """Return the guest that scrubs and tests cards; hosts have it too."""
+        return self.folder / "check.elf"
+
 
 def build_inputs() -> list[Path]:
     """Return the files that decide what an image holds, sorted."""
@@ -312,6 +317,7 @@ def _build_guests(root: Path, out: Path, work: Path) -> None:
     )
     for name in ("probe", "check"):
         run("gcc", *flags.split(), "-o", guests / f"{name}.elf", SOURCE / f"{name}.c")
+    shutil.copy(guests / "check.elf", out / "check.elf")
     run("gcc", "-shared", "-fPIC", "-O1", "-o", out / "cards.so", SOURCE / "cards.c",
         "-ldl")  # fmt: skip
 

@@ -7,16 +7,6 @@
  */
 #include "guest.h"
 
-static void put_dec(u32 v) {
-    char digits[12];
-    int n = 0;
-    do
-        digits[n++] = '0' + v % 10;
-    while (v /= 10);
-    while (n)
-        put_char(digits[--n]);
-}
-
 static u32 fw_cfg_u32(u16 key) {
     u32 v = 0;
     outw(FW_CFG_SELECT, key);
@@ -37,14 +27,25 @@ static void put_bdf(Bdf a) {
  * tells a test of card sanitising whether the next tenant still sees it. */
 static void check_memory(Bdf a) {
     Memory found = memory_of(a);
-    if (!found.bytes || found.bytes > 1u << 29)
+    pci_write(a, 4, (pci_read(a, 4) & 0xffff) | 4); /* bus master */
+    if (!found.bytes)
         return;
-    volatile u32 *memory = map_window(found.address, found.bytes);
+    if (!found.is_reachable) {
+        put("GPU-MEM skipped: out of reach\n");
+        return;
+    }
+    volatile u32 *memory;
+    u64 nonzero = 0;
+    for (u64 at = 0; at < found.bytes; at += WINDOW_BYTES) {
+        u32 count = map_part(found, at, &memory);
+        nonzero += count_nonzero(memory, count);
+    }
     put("GPU-RESIDUE nonzero=");
-    put_dec(count_nonzero(memory, found.bytes / 4));
+    put_dec(nonzero);
     put(" of=");
     put_dec(found.bytes);
     put_char('\n');
+    map_part(found, 0, &memory);
     u32 before0 = memory[0], before1 = memory[1];
     memory[0] = 0xdeadbeef;
     memory[64] = 0x12345678;
@@ -52,8 +53,11 @@ static void check_memory(Bdf a) {
     put(ok ? "GPU-MEM ok before=" : "GPU-MEM BAD before=");
     put_hex(before0, 8);
     put_hex(before1, 8);
-    for (u32 i = 0; i < found.bytes / 4; i++)
-        memory[i] = 0xa5a5a5a5;
+    for (u64 at = 0; at < found.bytes; at += WINDOW_BYTES) {
+        u32 count = map_part(found, at, &memory);
+        fill(memory, count, 0xa5a5a5a5);
+    }
+    map_part(found, 0, &memory);
     memory[0] = 0x53454352;
     memory[1] = 0x45542121;
     put(" left=5345435245542121\n");

@@ -17,7 +17,8 @@ SERIAL_LOGS = "/var/log/libvirt/gpucloud"
 class ProbeDomain:
     """A guest that reports its hardware.
 
-    cards: PCI addresses in the host, e.g. "0000:21:00.0". node: NUMA node of the host
+    cards: PCI addresses in the host, e.g. "0000:21:00.0"; functions of one slot share a
+    slot in the guest too. kernel: which of the multiboot guests. node: NUMA node of the host
     that its memory must come from, with `cpus`, the host CPUs of its vCPUs in order.
     """
 
@@ -28,6 +29,7 @@ class ProbeDomain:
     memory_mib: int = 64
     hugepages: bool = False
     linux: bool = False
+    kernel: str = "probe.elf"
     cmdline: str = ""
 
     @property
@@ -69,7 +71,7 @@ class ProbeDomain:
             words = "console=ttyS0 quiet nokaslr mitigations=off tsc=reliable"
             _text(os, "cmdline", f"{words} no_timer_check {self.cmdline}".strip())
         else:
-            _text(os, "kernel", f"{GUESTS}/probe.elf")
+            _text(os, "kernel", f"{GUESTS}/{self.kernel}")
             if self.cmdline:
                 _text(os, "cmdline", self.cmdline)
 
@@ -78,13 +80,20 @@ class ProbeDomain:
         SubElement(devices, "memballoon", model="none")
         serial = SubElement(devices, "serial", type="pty")
         SubElement(serial, "log", file=self.serial_log, append="on")
-        for address in self.cards:
-            hostdev = SubElement(
-                devices, "hostdev", mode="subsystem", type="pci", managed="yes"
+        for bus, (slot, functions) in enumerate(self._slots().items(), start=1):
+            index = str(bus)
+            SubElement(
+                devices, "controller", type="pci", index=index, model="pcie-root-port"
             )
-            SubElement(hostdev, "driver", name="vfio")
-            source = SubElement(hostdev, "source")
-            SubElement(source, "address", address_words(address))
+            for function in functions:
+                _add_hostdev(devices, f"{slot}.{function}", bus, len(functions) > 1)
+
+    def _slots(self) -> dict[str, list[str]]:
+        slots: dict[str, list[str]] = {}
+        for address in self.cards:
+            slot, _, function = address.partition(".")
+            slots.setdefault(slot, []).append(function)
+        return slots
 
 
 def address_words(address: str) -> dict[str, str]:
@@ -99,6 +108,19 @@ def address_words(address: str) -> dict[str, str]:
 def node_device(address: str) -> str:
     """Return libvirt's node device name of a PCI address."""
     return "pci_" + re.sub(r"[:.]", "_", address)
+
+
+def _add_hostdev(devices: Element, address: str, bus: int, is_shared: bool) -> None:
+    hostdev = SubElement(
+        devices, "hostdev", mode="subsystem", type="pci", managed="yes"
+    )
+    SubElement(hostdev, "driver", name="vfio")
+    words = address_words(address)
+    SubElement(SubElement(hostdev, "source"), "address", words)
+    place = SubElement(hostdev, "address", type="pci", bus=hex(bus), slot="0x0")
+    place.set("function", words["function"])
+    if is_shared and words["function"] == "0x0":
+        place.set("multifunction", "on")
 
 
 def _text(parent: Element, tag: str, text: str, **attributes: str) -> None:
