@@ -131,7 +131,7 @@ def check_guest(
         command, cwd=folder, env=preload, stdout=subprocess.PIPE, text=True
     ) as guest:
         assert guest.stdout
-        lines = []
+        lines: list[str] = []
         while not lines or not lines[-1].startswith("CARD-CHECK-DONE"):
             line = guest.stdout.readline()
             assert line, f"ended after {lines}"
