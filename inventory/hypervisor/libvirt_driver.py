@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TextIO, TypeVar
@@ -28,6 +29,7 @@ from inventory.hypervisor.port import DomainState
 
 _KEEPALIVE_INTERVAL_S = 3
 _KEEPALIVE_COUNT = 3
+_REFRESH_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
     libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
@@ -241,18 +243,18 @@ class LibvirtHypervisor:
         pool.setAutostart(True)
 
     def _volume(self, pool_name: str, name: str) -> libvirt.virStorageVol | None:
-        """Look a volume up after a refresh: the pool does not see files come and go."""
+        """Look a volume up; the pool does not see files come until it is refreshed."""
         try:
             pool = self._connection.storagePoolLookupByName(pool_name)
-            pool.refresh()
-            return pool.storageVolLookupByName(name)
         except libvirt.libvirtError as error:
-            if error.get_error_code() in (
-                libvirt.VIR_ERR_NO_STORAGE_VOL,
-                libvirt.VIR_ERR_NO_STORAGE_POOL,
-            ):
+            if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_POOL:
                 return None
             raise
+        found = _known_volume(pool, name)
+        if found is None:
+            _refresh(pool)
+            found = _known_volume(pool, name)
+        return found
 
     @_translates
     def read_volume_tail(self, pool: str, volume: str, max_bytes: int) -> bytes:
@@ -275,6 +277,32 @@ class LibvirtHypervisor:
         found = self._volume(pool, volume)
         if found is not None:
             found.delete()
+
+
+def _known_volume(
+    pool: libvirt.virStoragePool, name: str
+) -> libvirt.virStorageVol | None:
+    try:
+        return pool.storageVolLookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
+            return None
+        raise
+
+
+def _refresh(pool: libvirt.virStoragePool) -> None:
+    """Refresh a pool, which libvirt refuses while anybody reads a volume of it."""
+    for pause_s in _REFRESH_PAUSES_S:
+        try:
+            pool.refresh()
+        except libvirt.libvirtError as error:
+            # "has asynchronous jobs running" has no code of its own.
+            if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
+                raise
+        else:
+            return
+        time.sleep(pause_s)
+    pool.refresh()
 
 
 def _folder_pool_xml(name: str, path: str) -> str:
