@@ -5,7 +5,7 @@ apart is left to people, as a finding.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from inventory.cards import CardFinding, CardForSale, identity_of, sellable
 from inventory.choices import CardCondition, DiscrepancyKind
@@ -156,7 +156,11 @@ def _altered(card: KnownCard, seen: CardFinding) -> Iterator[Finding]:
         if f.iommu_group is not None and f.iommu_group != known[n].iommu_group
     ]
     if groups:
-        yield finding(K.GROUP_CHANGED, "; ".join(groups))
+        # A boot may number the groups anew: who else is in the group is what counts, and
+        # that is CARD_UNSELLABLE.
+        yield replace(
+            finding(K.GROUP_CHANGED, "; ".join(groups)), prevents_claims=False
+        )
     drivers = [
         f"function {n}: enrolled with {known[n].driver or 'none'}, now {f.driver}"
         for n, f in sorted(functions.items())
