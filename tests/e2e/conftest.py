@@ -34,7 +34,7 @@ from tests.gpuhost.host import VirtualGpuHost
 DATABASE = "gpucloud_e2e"
 BOARD = "2x2"
 CARD = "rtx6000"
-CYCLE_S = 5
+CYCLE_S = 10
 OTHER_STACK_S = 1800
 MANAGE_S = 300
 

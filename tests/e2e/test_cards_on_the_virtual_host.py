@@ -15,7 +15,7 @@ from tests.gpuhost import faults
 
 __all__ = ["employee"]
 pytestmark = [pytest.mark.e2e, pytest.mark.gpuhost]
-# A cycle of the e2e stack is 5 s; a look at the virtual host takes one more or two.
+# A cycle of the e2e stack is 10 s; a look at the virtual host takes one more or two.
 SEEN_S = 60
 
 
