@@ -140,11 +140,6 @@ def failures_in_a_row(card: Card) -> int:
     return failed.filter(pk__gt=passed.pk).count() if passed else failed.count()
 
 
-def was_claimed(card: Card) -> bool:
-    """Say whether the card ever had a user, and may hold what is theirs."""
-    return CardClaim.objects.filter(card=card).exists()
-
-
 def needs_sanitising(card: Card) -> bool:
     """Say whether somebody used the card since it was last proven clean."""
     last_claim = CardClaim.objects.filter(card=card).first()

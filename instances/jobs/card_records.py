@@ -23,8 +23,12 @@ def maintenance_uuid(card_id: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"card {card_id}"))
 
 
-def under_check(card: Card) -> CardUnderCheck:
-    """Return the card as its steps need it; four queries."""
+def under_check(card: Card, *, is_scrubbed: bool) -> CardUnderCheck:
+    """Return the card as its steps need it; three queries.
+
+    is_scrubbed: the same job has overwritten it, so that the test must find zeros. After
+    a boot alone a card's memory holds whatever it likes.
+    """
     model = card.gpu_model
     functions = card.functions.order_by("number").values_list("number", flat=True)
     return CardUnderCheck(
@@ -43,7 +47,7 @@ def under_check(card: Card) -> CardUnderCheck:
             functions=model.function_count,
             bar_mib=model.bar_mib,
             link_width=model.link_width,
-            is_clean=card_checks.was_claimed(card),
+            is_clean=is_scrubbed,
         ),
         scrub=_guest(model.scrub_image),
         test=_guest(model.test_image),

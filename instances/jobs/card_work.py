@@ -30,14 +30,9 @@ _ALERT_AFTER_S = 1800
 _SYSTEM = "system:card-work"
 
 
+@transaction.atomic
 def plan(host_id: int) -> list[int]:
     """Queue as many checks as the host has room for; return the jobs to enqueue."""
-    with transaction.atomic():
-        return start(host_id)
-
-
-def start(host_id: int) -> list[int]:
-    """As plan(), in the caller's transaction, which holds or takes the host's lock."""
     host = lock_host(host_id)
     if host.connection != HostConnection.OK or host.policy in (
         HostPolicy.MAINTENANCE,

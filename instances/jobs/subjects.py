@@ -110,7 +110,7 @@ class CardSubject:
         card = self._card()
         return CardContext(
             DatabaseCardRecords(self.job),
-            under_check(card),
+            under_check(card, is_scrubbed=self.job.kind == JobKind.SANITISE),
             self.connect_to(card.host.libvirt_uri),
         )
 

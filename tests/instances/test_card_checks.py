@@ -93,6 +93,18 @@ def test_card_that_fails_twice_is_quarantined_with_its_evidence() -> None:
     assert event.check_done == card.checks.first()
 
 
+def test_memory_counts_only_where_it_was_just_wiped() -> None:
+    """After a boot a card's memory holds anything; after a scrub it must hold nothing."""
+    host = make_host(cards_per_node=(1,), condition=CardCondition.UNVERIFIED)
+    hypervisor = SimulatedHypervisor()
+    hypervisor.residue["0000:21:00"] = 9
+
+    check_all(host, hypervisor)
+
+    assert host.cards.get().condition == "ready"
+    assert CardCheck.objects.filter(outcome="failed").count() == 0
+
+
 def test_one_failure_is_tried_again() -> None:
     host = make_host(cards_per_node=(1,), condition=CardCondition.UNVERIFIED)
     hypervisor = SimulatedHypervisor()
