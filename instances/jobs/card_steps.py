@@ -5,6 +5,7 @@ an earlier attempt left behind is found and removed first.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,7 @@ from inventory.hypervisor.port import DomainState, Hypervisor
 from inventory.topology import PciAddress
 
 _POLL_S = 0.3
+_LEASE_S = 180
 _CONSOLE_BYTES = 1 << 20
 _ENDED = (DomainState.OFF, DomainState.CRASHED)
 
@@ -81,9 +83,12 @@ class CardRecords(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CardContext:
+    """renew_lease: keeps the job for so many seconds more; raises LeaseLost."""
+
     records: CardRecords
     card: CardUnderCheck
     hypervisor: Hypervisor
+    renew_lease: Callable[[int], None]
 
 
 class ClearCard:
@@ -103,8 +108,9 @@ class ClearCard:
 
 class _Check:
     kind = ""
-    # Above every image's timeout, or a second worker takes over a scrub under way.
-    timeout_s = 3900
+    # Above the longest call, a start. While the guest runs the lease is short: a worker
+    # that dies is followed at once, one that was overtaken stops.
+    timeout_s = 420
 
     def _guest(self, card: CardUnderCheck) -> CheckGuest | None:
         raise NotImplementedError
@@ -131,6 +137,8 @@ class _Check:
             raise
         except HypervisorError as error:
             problems = [f"the host refused the check: code {error.code}: {error}"]
+        # The guest and the verdict are the successor's if there is one.
+        context.renew_lease(_LEASE_S)
         _remove(context)
         if problems:
             records.failed(self.kind, "; ".join(problems), what, console)
@@ -205,6 +213,7 @@ def _run(context: CardContext, guest: CheckGuest, mode: str) -> str:
     hypervisor.start_domain(card.uuid)
     deadline = time.monotonic() + guest.timeout_s
     while True:
+        context.renew_lease(_LEASE_S)
         state = hypervisor.domain_state(card.uuid)
         # Read after the state: what was printed before the end is then in it.
         console = _console(context)

@@ -167,7 +167,7 @@ class _Worker:
         self.job = lease.job
         self.kind = JobKind(lease.job.kind)
         self.steps = WORKFLOWS[self.kind]
-        self.subject = subject_of(lease.job, connect_to)
+        self.subject = subject_of(lease.job, connect_to, lease.renew)
 
     def work(self) -> None:
         if self.job.state == JobState.RUNNING:

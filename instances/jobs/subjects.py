@@ -50,9 +50,12 @@ class Subject(Protocol):
         """Put the subject where a job leaves it that failed and is undone."""
 
 
-def subject_of(job: Job, connect_to: Connector) -> Subject:
+def subject_of(
+    job: Job, connect_to: Connector, renew_lease: Callable[[int], None]
+) -> Subject:
+    """renew_lease: keeps the job for so many seconds more; raises LeaseLost."""
     if job.kind in CARD_JOBS:
-        return CardSubject(job, connect_to)
+        return CardSubject(job, connect_to, renew_lease)
     return InstanceSubject(job, connect_to)
 
 
@@ -105,6 +108,7 @@ class InstanceSubject:
 class CardSubject:
     job: Job
     connect_to: Connector
+    renew_lease: Callable[[int], None]
 
     def context(self) -> CardContext:
         card = self._card()
@@ -112,6 +116,7 @@ class CardSubject:
             DatabaseCardRecords(self.job),
             under_check(card, is_scrubbed=self.job.kind == JobKind.SANITISE),
             self.connect_to(card.host.libvirt_uri),
+            self.renew_lease,
         )
 
     def unwanted(self) -> Failure | None:

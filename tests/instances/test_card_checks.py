@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -12,6 +13,7 @@ from instances.jobs.card_records import maintenance_uuid
 from instances.models import Job
 from inventory.choices import CardCondition, HostPolicy
 from inventory.exceptions import HostUnreachable
+from inventory.ledger import clock
 from inventory.models import Alert, Card, CardCheck, GpuModel, Host
 from tests.builders import make_card, make_host, make_order
 from tests.simulated import Faulty, SimulatedHypervisor, stranger_on
@@ -199,6 +201,46 @@ def test_worker_killed_in_a_check_is_followed_by_another(
     assert host.cards.get().condition == "ready"
     assert hypervisor.states == {}
     assert maintenance_uuid(host.cards.get().pk) not in hypervisor.documents
+
+
+def test_worker_that_dies_in_a_scrub_is_followed_within_minutes() -> None:
+    host = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY)
+
+    class Killed(BaseException):
+        """Stands for SIGKILL."""
+
+    def kill(name: str) -> None:
+        if name == "read_volume_tail":
+            raise Killed
+
+    (job_id,) = card_work.plan(host.pk)
+    with pytest.raises(Killed):
+        work([job_id], Faulty(SimulatedHypervisor(), kill))
+
+    held_until = Job.objects.get(pk=job_id).lease_expires_at
+    assert held_until is not None
+    assert held_until - clock() <= timedelta(minutes=3)
+
+
+def test_overtaken_worker_leaves_the_card_to_its_successor() -> None:
+    host = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY)
+    hypervisor = SimulatedHypervisor()
+    evidence = CardCheck.objects.count()
+    (job_id,) = card_work.plan(host.pk)
+    calls: list[str] = []
+
+    def overtake(name: str) -> None:
+        calls.append(name)
+        if name == "domain_state":
+            Job.objects.filter(pk=job_id).update(lease_token=uuid.uuid4())
+
+    work([job_id], Faulty(hypervisor, overtake))
+
+    assert calls[-1] == "read_volume_tail"
+    assert CardCheck.objects.count() == evidence
+    Job.objects.update(lease_expires_at=None)
+    work([job_id], hypervisor)
+    assert host.cards.get().condition == "ready"
 
 
 def test_cards_of_one_host_are_checked_within_the_limit(settings: object) -> None:
