@@ -29,7 +29,7 @@ from inventory.hypervisor.port import DomainState
 
 _KEEPALIVE_INTERVAL_S = 3
 _KEEPALIVE_COUNT = 3
-_REFRESH_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+_POOL_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
     libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
@@ -232,24 +232,31 @@ class LibvirtHypervisor:
 
     @_translates
     def ensure_folder_pool(self, name: str, path: str) -> None:
-        try:
-            pool = self._connection.storagePoolLookupByName(name)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
-                raise
-            pool = self._connection.storagePoolDefineXML(_folder_pool_xml(name, path))
-        if not pool.isActive():
-            pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
+        pool = self._pool(name)
+        if pool is None:
+            try:
+                document = _folder_pool_xml(name, path)
+                pool = self._connection.storagePoolDefineXML(document)
+            except libvirt.libvirtError:
+                # Another worker was first.
+                pool = self._connection.storagePoolLookupByName(name)
+        _start(pool)
         pool.setAutostart(True)
 
-    def _volume(self, pool_name: str, name: str) -> libvirt.virStorageVol | None:
-        """Look a volume up; the pool does not see files come until it is refreshed."""
+    def _pool(self, name: str) -> libvirt.virStoragePool | None:
         try:
-            pool = self._connection.storagePoolLookupByName(pool_name)
+            return self._connection.storagePoolLookupByName(name)
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_POOL:
                 return None
             raise
+
+    def _volume(self, pool_name: str, name: str) -> libvirt.virStorageVol | None:
+        """Look a volume up; the pool does not see files come until it is refreshed."""
+        pool = self._pool(pool_name)
+        if pool is None:
+            return None
+        _start(pool)
         found = _known_volume(pool, name)
         if found is None:
             _refresh(pool)
@@ -290,9 +297,22 @@ def _known_volume(
         raise
 
 
+def _start(pool: libvirt.virStoragePool) -> None:
+    """Have the pool active, whoever starts it: two workers may want it at once."""
+    for pause_s in _POOL_PAUSES_S:
+        if pool.isActive():
+            return
+        try:
+            pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
+        except libvirt.libvirtError:
+            time.sleep(pause_s)
+    if not pool.isActive():
+        pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
+
+
 def _refresh(pool: libvirt.virStoragePool) -> None:
     """Refresh a pool, which libvirt refuses while anybody reads a volume of it."""
-    for pause_s in _REFRESH_PAUSES_S:
+    for pause_s in _POOL_PAUSES_S:
         try:
             pool.refresh()
         except libvirt.libvirtError as error:

@@ -6,6 +6,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -238,6 +239,23 @@ def test_volume_that_is_not_there_is_empty(driver: tuple[str, Hypervisor]) -> No
 
     assert hypervisor.read_volume_tail(POOL, "nothing.log", 100) == b""
     hypervisor.delete_volume(POOL, "nothing.log")
+
+
+@pytest.mark.gpuhost
+def test_workers_that_want_one_new_pool_at_once_all_get_it(
+    virtual_host: VirtualGpuHost,
+) -> None:
+    uri = virtual_host.running().libvirt_uri
+    name = f"pool-{uuid.uuid4().hex[:8]}"
+
+    def want(_: int) -> bytes:
+        with contextlib.closing(SupervisedHypervisor(uri)) as hypervisor:
+            hypervisor.delete_volume(name, "nothing.log")
+            hypervisor.ensure_folder_pool(name, f"/var/lib/libvirt/{name}")
+            return hypervisor.read_volume_tail(name, "nothing.log", 100)
+
+    with ThreadPoolExecutor(6) as workers:
+        assert list(workers.map(want, range(6))) == [b""] * 6
 
 
 @pytest.mark.gpuhost
