@@ -8,9 +8,11 @@
  * It needs no QEMU headers: type_register_static is exported by QEMU, TypeInfo has kept
  * its layout since 2013, and the id fields of PCIDeviceClass are found by value.
  *
- * cc -shared -fPIC -O1 -o cards.so cards.c -ldl
+ * cc -shared -fPIC -O1 -o cards.so cards.c memory_maps.c -ldl
  */
 #define _GNU_SOURCE
+#include "memory_maps.h"
+
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -87,6 +89,7 @@ static _Bool (*property_get_bool)(void *object, const char *name, void *error);
 static void (*unregister_ram)(void *memory_region, void *device);
 
 static void on_new_card(void *object) {
+    repair_memory_maps();
     int free_place = -1;
     for (int i = 0; i < MAX_CARDS; i++) {
         void *other = instances[i];

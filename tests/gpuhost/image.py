@@ -152,7 +152,8 @@ def build_inputs() -> list[Path]:
         SOURCE / name
         for name in (
             *("image.py", "packages.py"),
-            *("guest.h", "probe.c", "check.c", "cards.c"),
+            *("guest.h", "probe.c", "check.c"),
+            *("cards.c", "memory_maps.c", "memory_maps.h"),
         )
     ]
     return sorted(fixed + [p for p in (SOURCE / "image").rglob("*") if p.is_file()])
@@ -318,8 +319,8 @@ def _build_guests(root: Path, out: Path, work: Path) -> None:
     for name in ("probe", "check"):
         run("gcc", *flags.split(), "-o", guests / f"{name}.elf", SOURCE / f"{name}.c")
     shutil.copy(guests / "check.elf", out / "check.elf")
-    run("gcc", "-shared", "-fPIC", "-O1", "-o", out / "cards.so", SOURCE / "cards.c",
-        "-ldl")  # fmt: skip
+    sources = (SOURCE / "cards.c", SOURCE / "memory_maps.c")
+    run("gcc", "-shared", "-fPIC", "-O1", "-o", out / "cards.so", *sources, "-ldl")
 
 
 def _build_initrd(root: Path, modules: Path, out: Path, work: Path) -> None:
