@@ -19,7 +19,7 @@ from instances.jobs.card_records import maintenance_uuid
 from instances.lifecycle import advance
 from instances.models import Instance, Job
 from instances.selectors import spec_of_consumer
-from inventory.choices import DiscrepancyKind, HostConnection, HostPolicy
+from inventory.choices import CardCondition, DiscrepancyKind, HostConnection, HostPolicy
 from inventory.discovery import Finding
 from inventory.discovery_rows import ACTOR, follow
 from inventory.exceptions import HypervisorError
@@ -77,8 +77,10 @@ def reconcile(host_id: int, hypervisor: Hypervisor | None = None) -> list[Discre
         findings = follow(host, seen, began)
         findings += _audit(host, seen, began)
         _keep(host, findings, began)
+        # A look that began while the host was still in maintenance shows too little.
+        is_current = host.policy_changed_at is None or host.policy_changed_at <= began
         Host.objects.filter(pk=host_id).update(
-            connection=HostConnection.OK,
+            connection=HostConnection.OK if is_current else host.connection,
             last_seen_at=began,
             reconciled_at=began,
             failed_looks=0,
@@ -145,7 +147,14 @@ def _audit(host: Host, seen: Observation, began: datetime) -> list[Finding]:
             continue
         expected.append(each)
         _note_state(instances.get(consumer), seen, began)
-    cards = dict(host.cards.values_list("slot_path", "pk"))
+    # Who was in a slot before may still have a row there: the card of today comes last.
+    rows = host.cards.exclude(condition=CardCondition.RETIRED).values_list(
+        "slot_path", "pk", "condition"
+    )
+    cards = {
+        slot: pk
+        for slot, pk, _ in sorted(rows, key=lambda r: r[2] != CardCondition.MISSING)
+    }
     return audit(seen.domains, expected, cards, _checks(host, began), frozenset(recent))
 
 

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from inventory.cards import CardFinding, CardForSale, find_cards, identity_of, sellable
-from inventory.choices import CardCondition, CardEventKind, HostConnection
+from inventory.choices import CardCondition, CardEventKind, HostConnection, HostPolicy
 from inventory.exceptions import EnrolmentRefused
 from inventory.hypervisor.port import Hypervisor
 from inventory.hypervisor.supervised import connect
@@ -138,7 +138,9 @@ def _host_row(
         host = lock_host(known.pk)
         _check_same(host, order, region, facts)
         Host.objects.filter(pk=host.pk).update(
-            libvirt_uri=order.uri, connection=HostConnection.OK, last_seen_at=Now()
+            # Not the connection: only a whole comparison makes a host sell again.
+            libvirt_uri=order.uri,
+            reconcile_due_at=Now(),
         )
         return host, False
     name = order.name or f"gpu-{facts.host_uuid[:8]}"
@@ -165,6 +167,8 @@ def _check_same(
 ) -> None:
     """Refuse to enrol over a host that changed in a way that claims may depend on."""
     problems = []
+    if host.policy == HostPolicy.RETIRED:
+        problems.append(f"host UUID: this machine is {host}, which is retired for good")
     if host.region_id != region.pk:
         problems.append(f"region: {host} is enrolled in {host.region.slug}")
     if order.name and order.name != host.name:
@@ -186,8 +190,8 @@ def _check_same(
     )
     if cpus != seen_cpus or too_small:
         problems.append(
-            f"{host}: its NUMA nodes, CPUs or memory are no longer as enrolled; drain it, "
-            "retire it and enrol it under a new name"
+            f"{host}: its NUMA nodes, CPUs or memory are no longer as enrolled; put them "
+            "back as they were, or drain it and retire it"
         )
     if problems:
         raise EnrolmentRefused(problems)

@@ -23,16 +23,6 @@ class ReasonForm(BaseDialogForm):
     )
 
 
-class NoteForm(BaseDialogForm):
-    """Asks why; an answer is welcome."""
-
-    reason = forms.CharField(
-        max_length=400,
-        required=False,
-        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-    )
-
-
 def staff_actor(request: HttpRequest) -> str:
     """Return the person as ledger and jobs name them: user:NAME."""
     return f"user:{request.user.get_username()}"

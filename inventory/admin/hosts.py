@@ -12,13 +12,12 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from inventory.admin.check_page import check_page
-from inventory.admin.dialogs import NoteForm, leave_dialog, object_or_404
+from inventory.admin.dialogs import object_or_404
 from inventory.admin.enrol_page import enrol_page
+from inventory.admin.host_decisions import HostDecisions
 from inventory.admin.host_page import host_page
 from inventory.admin.read_only import ReadOnlyAdmin
 from inventory.choices import GONE_CONDITIONS, HostConnection, HostPolicy
-from inventory.exceptions import InventoryError
-from inventory.host_policy import set_policy
 from inventory.models import Host
 
 CONNECTION_COLOURS = {
@@ -30,12 +29,12 @@ POLICY_COLOURS = {
     HostPolicy.IN_SERVICE: "success",
     HostPolicy.NO_PROVISION: "warning",
     HostPolicy.DRAINING: "warning",
+    HostPolicy.MAINTENANCE: "info",
 }
-_DIALOG = {"form_class": NoteForm}
 
 
 @admin.register(Host)
-class HostAdmin(ReadOnlyAdmin):
+class HostAdmin(HostDecisions, ReadOnlyAdmin):
     list_display = (
         "name",
         "region",
@@ -59,12 +58,20 @@ class HostAdmin(ReadOnlyAdmin):
     fields = (
         ("name", "region"),
         ("policy", "connection"),
+        ("policy_changed_at", "policy_reason"),
         ("last_seen_at", "enrolled_at"),
         ("libvirt_uri", "domain_type"),
         "host_uuid",
     )
     actions_list = ("enrol", "check_host")
-    actions_detail = ("check_this_host", "put_in_service", "stop_provisioning", "drain")
+    actions_detail = (
+        "check_this_host",
+        "put_in_service",
+        "stop_provisioning",
+        "drain",
+        "maintain",
+        "retire_host",
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Host]:
         hosts: QuerySet[Host] = super().get_queryset(request)
@@ -115,11 +122,6 @@ class HostAdmin(ReadOnlyAdmin):
     ) -> bool:
         return request.user.has_perm("inventory.add_host")
 
-    def has_policy_permission(
-        self, request: HttpRequest, object_id: str | None = None
-    ) -> bool:
-        return request.user.has_perm("inventory.change_host")
-
     @action(
         description="Enrol a host",
         icon="add",
@@ -152,70 +154,3 @@ class HostAdmin(ReadOnlyAdmin):
         host = object_or_404(self, request, object_id)
         query = urlencode({"uri": host.libvirt_uri})
         return redirect(f"{reverse('admin:inventory_host_check_host')}?{query}")
-
-    @action(
-        description="In service",
-        icon="play_circle",
-        permissions=["policy"],
-        attrs={"aria-label": "Put this host in service"},
-        dialog={
-            **_DIALOG,
-            "title": "Put this host in service",
-            "description": "New instances may go there while it answers.",
-            "form_submit_text": "Put in service",
-        },
-    )
-    def put_in_service(
-        self, request: HttpRequest, form: NoteForm, object_id: str
-    ) -> HttpResponse:
-        return self._set_policy(request, form, object_id, HostPolicy.IN_SERVICE)
-
-    @action(
-        description="No new instances",
-        icon="pause_circle",
-        permissions=["policy"],
-        attrs={"aria-label": "Send no new instances to this host"},
-        dialog={
-            **_DIALOG,
-            "title": "Send no new instances to this host",
-            "description": "What runs there goes on. Its free cards are not sold.",
-            "form_submit_text": "Stop new instances",
-        },
-    )
-    def stop_provisioning(
-        self, request: HttpRequest, form: NoteForm, object_id: str
-    ) -> HttpResponse:
-        return self._set_policy(request, form, object_id, HostPolicy.NO_PROVISION)
-
-    @action(
-        description="Drain",
-        icon="output",
-        permissions=["policy"],
-        attrs={"aria-label": "Drain this host"},
-        dialog={
-            **_DIALOG,
-            "title": "Drain this host",
-            "description": (
-                "No new instances go there; those that run are to leave. They are not "
-                "stopped: their owners must be told."
-            ),
-            "form_submit_text": "Drain",
-        },
-    )
-    def drain(
-        self, request: HttpRequest, form: NoteForm, object_id: str
-    ) -> HttpResponse:
-        return self._set_policy(request, form, object_id, HostPolicy.DRAINING)
-
-    def _set_policy(
-        self, request: HttpRequest, form: NoteForm, object_id: str, policy: HostPolicy
-    ) -> HttpResponse:
-        host = object_or_404(self, request, object_id)
-        url = reverse("admin:inventory_host_change", args=[host.pk])
-        try:
-            host = set_policy(host.pk, policy)
-        except InventoryError as error:
-            return leave_dialog(request, url, refused=str(error))
-        told = f"Policy: {policy.label}. {form.cleaned_data['reason']}".strip()
-        self.log_change(request, host, told)
-        return leave_dialog(request, url, done=f"{host}: {policy.label}.")

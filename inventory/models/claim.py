@@ -23,6 +23,9 @@ class CardClaim(models.Model):
 
     class Meta:
         ordering = ["-claimed_at", "card"]
+        permissions = [
+            ("force_release", "Can release claims whose machine is proven gone")
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["card"],

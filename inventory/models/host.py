@@ -23,6 +23,10 @@ class Host(models.Model):
     policy = models.CharField(
         max_length=12, choices=HostPolicy, default=HostPolicy.IN_SERVICE
     )
+    policy_changed_at = models.DateTimeField(null=True, blank=True)
+    policy_reason = models.CharField(
+        max_length=500, blank=True, help_text="Why, and who decided it."
+    )
     connection = models.CharField(
         max_length=8, choices=HostConnection, default=HostConnection.UNKNOWN
     )

@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from inventory.choices import CardCondition, CardEventKind
-from inventory.ledger import Actor, change_condition
+from inventory.ledger import Actor, change_condition, record_place
 from inventory.models import Card, CardClaim, CardEvent, Host, HostCpu, NodeClaim
 from tests.builders import make_host
 
@@ -174,5 +174,20 @@ def test_two_cards_in_one_slot_are_refused_unless_one_is_missing() -> None:
     with refused("card_one_per_slot"):
         Card.objects.filter(pk=second.pk).update(slot_path=first.slot_path)
 
-    change_condition(first, CardCondition.MISSING, Actor("test:slot", "a test"))
+    actor = Actor("test:slot", "a test")
+    change_condition(first, CardCondition.MISSING, actor)
     Card.objects.filter(pk=second.pk).update(slot_path=first.slot_path)
+    second.refresh_from_db()
+    record_place(second, CardEventKind.MOVED, actor)
+
+
+def test_card_moves_only_with_its_event_and_while_nobody_holds_it() -> None:
+    first, second = make_host().cards.all()[:2]
+    claim_card(first)
+
+    with refused("claimed_card_stays"):
+        Card.objects.filter(pk=first.pk).update(slot_path="0000:71:00")
+    with refused("card_place_as_in_ledger"):
+        Card.objects.filter(pk=second.pk).update(slot_path="0000:71:00")
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -1,0 +1,118 @@
+"""What staff decide about a host, as dialogs that ask why: its policy, from use to retired."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from unfold.decorators import action
+from unfold.enums import ActionVariant
+
+from inventory.admin.dialogs import (
+    ReasonForm,
+    actor_with_reason,
+    leave_dialog,
+    object_or_404,
+)
+from inventory.choices import HostPolicy
+from inventory.exceptions import InventoryError
+from inventory.host_policy import set_policy
+
+
+def _decision(
+    name: str, policy: HostPolicy, button: str, icon: str, title: str, effect: str
+) -> Any:
+    """Return the action by which staff set `policy`."""
+    is_final = policy is HostPolicy.RETIRED
+
+    def decide(
+        admin: Any, request: HttpRequest, form: ReasonForm, object_id: str
+    ) -> HttpResponse:
+        host = object_or_404(admin, request, object_id)
+        url = reverse("admin:inventory_host_change", args=[host.pk])
+        try:
+            host = set_policy(host.pk, policy, actor_with_reason(request, form))
+        except InventoryError as error:
+            return leave_dialog(request, url, refused=str(error))
+        told = f"Policy: {policy.label}. {form.cleaned_data['reason']}"
+        admin.log_change(request, host, told)
+        return leave_dialog(request, url, done=f"{host}: {policy.label}.")
+
+    decide.__name__ = name
+    return action(
+        description=button,
+        icon=icon,
+        variant=ActionVariant.DANGER if is_final else ActionVariant.DEFAULT,
+        permissions=["retire" if is_final else "policy"],
+        attrs={"aria-label": title},
+        dialog={
+            "title": title,
+            "description": effect,
+            "form_class": ReasonForm,
+            "form_submit_text": button,
+            **({"submit_variant": "danger"} if is_final else {}),
+        },
+    )(decide)
+
+
+class HostDecisions:
+    """Mixed into the host's ModelAdmin; each button shows until its host is retired."""
+
+    put_in_service = _decision(
+        "put_in_service",
+        HostPolicy.IN_SERVICE,
+        "Put in service",
+        "play_circle",
+        "Put this host in service",
+        "New instances may go there once it was compared with the rows about it.",
+    )
+    stop_provisioning = _decision(
+        "stop_provisioning",
+        HostPolicy.NO_PROVISION,
+        "No new instances",
+        "pause_circle",
+        "Send no new instances to this host",
+        "What runs there goes on. Its free cards are not sold.",
+    )
+    drain = _decision(
+        "drain",
+        HostPolicy.DRAINING,
+        "Drain",
+        "output",
+        "Drain this host",
+        "No new instances go there; those that run are to leave, and the host's page lists "
+        "them. They are not stopped: their owners must be told.",
+    )
+    maintain = _decision(
+        "maintain",
+        HostPolicy.MAINTENANCE,
+        "Maintenance",
+        "build",
+        "Put this host in maintenance",
+        "No new instances, and its cards are not checked. Who holds cards there keeps them. "
+        "Afterwards the host is compared with its rows before it sells again.",
+    )
+    retire_host = _decision(
+        "retire_host",
+        HostPolicy.RETIRED,
+        "Retire",
+        "delete_forever",
+        "Retire this host",
+        "It and its cards leave the fleet for good; nobody looks at it again. Refused while "
+        "anything there is held. Their history stays.",
+    )
+
+    def has_policy_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        if not request.user.has_perm("inventory.change_host"):
+            return False
+        # What was sent is judged by the action, which says why it refuses.
+        if request.method == "POST" or object_id is None:
+            return True
+        host = object_or_404(self, request, object_id)
+        return bool(host.policy != HostPolicy.RETIRED)
+
+    def has_retire_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return self.has_policy_permission(request, object_id)
