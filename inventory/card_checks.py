@@ -156,6 +156,16 @@ def needs_sanitising(card: Card) -> bool:
     ).exists()
 
 
+def condition_after_return(card: Card) -> CardCondition:
+    """Return what a card is that was away: no better than it went."""
+    left = CardEvent.objects.filter(
+        card=card, kind=CardEventKind.CONDITION, to_condition=CardCondition.MISSING
+    ).first()
+    if left is not None and left.from_condition == CardCondition.QUARANTINED:
+        return CardCondition.QUARANTINED
+    return CardCondition.DIRTY if needs_sanitising(card) else CardCondition.UNVERIFIED
+
+
 def may_quarantine(card: Card) -> bool:
     """Say whether one more card may be quarantined without asking a person.
 

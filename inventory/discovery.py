@@ -5,7 +5,7 @@ apart is left to people, as a finding.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from inventory.cards import CardFinding, CardForSale, identity_of, sellable
 from inventory.choices import CardCondition, DiscrepancyKind
@@ -18,7 +18,10 @@ _VFIO = "vfio-pci"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One difference. subject: what differs within its kind, for one row per difference."""
+    """One difference. subject: what differs within its kind, for one row per difference.
+
+    groups: (function, IOMMU group as reported) where that is what differs.
+    """
 
     kind: DiscrepancyKind
     subject: str
@@ -26,6 +29,7 @@ class Finding:
     card_id: int | None = None
     consumer: str | None = None
     prevents_claims: bool = False
+    groups: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +154,15 @@ def _altered(card: KnownCard, seen: CardFinding) -> Iterator[Finding]:
         yield finding(
             K.NUMA_CHANGED, f"enrolled on node {card.node}, reported on {seen.node}"
         )
-    groups = [
-        f"function {n}: enrolled in {known[n].iommu_group}, reported in {f.iommu_group}"
+    groups = {
+        n: f.iommu_group
         for n, f in sorted(functions.items())
         if f.iommu_group is not None and f.iommu_group != known[n].iommu_group
-    ]
+    }
     if groups:
         # A boot may number the groups anew: who else is in the group is what counts, and
         # that is CARD_UNSELLABLE.
-        yield replace(
-            finding(K.GROUP_CHANGED, "; ".join(groups)), prevents_claims=False
-        )
+        yield _regrouped(card, known, groups)
     drivers = [
         f"function {n}: enrolled with {known[n].driver or 'none'}, now {f.driver}"
         for n, f in sorted(functions.items())
@@ -168,6 +170,24 @@ def _altered(card: KnownCard, seen: CardFinding) -> Iterator[Finding]:
     ]
     if drivers:
         yield finding(K.DRIVER_CHANGED, "; ".join(drivers))
+
+
+def _regrouped(
+    card: KnownCard, known: Mapping[int, KnownFunction], groups: dict[int, int]
+) -> Finding:
+    """The subject names the new numbers: to be numbered once more is another difference."""
+    told = (
+        f"function {n}: enrolled in {known[n].iommu_group}, reported in {group}"
+        for n, group in groups.items()
+    )
+    numbers = ", ".join(f"{n} in {group}" for n, group in groups.items())
+    return Finding(
+        K.GROUP_CHANGED,
+        f"{card.slot_path} {numbers}",
+        "; ".join(told),
+        card_id=card.card_id,
+        groups=tuple(groups.items()),
+    )
 
 
 def _ids(functions: Mapping[int, object]) -> str:

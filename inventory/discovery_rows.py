@@ -7,9 +7,14 @@ from datetime import datetime
 
 from django.db.models import Exists, OuterRef
 
-from inventory.card_checks import needs_sanitising
+from inventory.card_checks import condition_after_return
 from inventory.cards import find_cards
-from inventory.choices import CardCondition, CardEventKind, DiscrepancyKind
+from inventory.choices import (
+    OK_OUTCOMES,
+    CardCondition,
+    CheckKind,
+    DiscrepancyKind,
+)
 from inventory.discovery import (
     Changes,
     Finding,
@@ -25,7 +30,6 @@ from inventory.ledger import Actor, change_condition
 from inventory.models import (
     Card,
     CardClaim,
-    CardEvent,
     Discrepancy,
     Host,
     HostCpu,
@@ -58,10 +62,15 @@ def follow(host: Host, seen: Observation, began: datetime) -> list[Finding]:
         _elsewhere(host),
     )
     recent = {pk for pk, card in cards.items() if card.condition_changed_at > began}
-    changes.findings = [f for f in changes.findings if f.card_id not in recent]
+    changes.findings = [
+        f
+        for f in changes.findings
+        if f.card_id not in recent or f.kind is DiscrepancyKind.GROUP_CHANGED
+    ]
     _apply(host, changes, {pk: c for pk, c in cards.items() if pk not in recent})
-    findings = changes.findings + compare_nodes(seen.facts, _known_nodes(host))
+    findings = compare_nodes(seen.facts, _known_nodes(host))
     findings += _boot(host, seen, began)
+    findings += [f for f in changes.findings if not _is_taken_over(host, f)]
     findings += _new_cards(host, changes)
     return findings
 
@@ -73,20 +82,37 @@ def _apply(host: Host, changes: Changes, cards: dict[int, Card]) -> None:
             change_condition(cards[pk], CardCondition.MISSING, why)
     for pk in changes.returned:
         if pk in cards:
-            to = _after_return(cards[pk])
+            to = condition_after_return(cards[pk])
             change_condition(cards[pk], to, Actor(ACTOR, f"{host} reports it again"))
     for found in changes.new:
         add_card(host, found, Actor(ACTOR, f"{host} reports it for the first time"))
 
 
-def _after_return(card: Card) -> CardCondition:
-    """A card that was away comes back no better than it went."""
-    left = CardEvent.objects.filter(
-        card=card, kind=CardEventKind.CONDITION, to_condition=CardCondition.MISSING
+def _is_taken_over(host: Host, finding: Finding) -> bool:
+    """Take over new numbers of IOMMU groups once the card has passed a test with them.
+
+    A card that is on sale is first sent to that test: whoever numbered the groups anew has
+    booted the host or put the card in again. One that somebody holds is left as it is.
+    """
+    if finding.kind is not DiscrepancyKind.GROUP_CHANGED:
+        return False
+    card = Card.objects.get(pk=finding.card_id)
+    is_held = card.claims.filter(released_at=None).exists()
+    if is_held or card.condition != CardCondition.READY:
+        return False
+    told = Discrepancy.objects.filter(
+        host=host, kind=finding.kind, subject=finding.subject, resolved_at=None
     ).first()
-    if left is not None and left.from_condition == CardCondition.QUARANTINED:
-        return CardCondition.QUARANTINED
-    return CardCondition.DIRTY if needs_sanitising(card) else CardCondition.UNVERIFIED
+    passed = told is not None and card.checks.filter(
+        kind=CheckKind.TEST, outcome__in=OK_OUTCOMES, started_at__gt=told.first_seen_at
+    )
+    if not passed:
+        why = Actor(ACTOR, f"{host} has numbered its IOMMU groups anew: checked again")
+        change_condition(card, CardCondition.UNVERIFIED, why)
+        return False
+    for number, group in finding.groups:
+        card.functions.filter(number=number).update(iommu_group=group)
+    return True
 
 
 def _known(host: Host, cards: list[Card]) -> list[KnownCard]:
