@@ -29,10 +29,11 @@ class JobKind(TextChoices):
     DELETE = "delete", "delete"
     SANITISE = "sanitise", "sanitise and test"
     TEST = "test", "test"
+    CLEAR = "clear", "removal of a left-over check guest"
 
 
 INSTANCE_JOBS = (JobKind.LAUNCH, JobKind.DELETE)
-CARD_JOBS = (JobKind.SANITISE, JobKind.TEST)
+CARD_JOBS = (JobKind.SANITISE, JobKind.TEST, JobKind.CLEAR)
 
 
 class JobState(TextChoices):

@@ -45,6 +45,18 @@ class InstanceBusy(InstancesError):
     """Other work on the instance must end first."""
 
 
+class CardBusy(InstancesError):
+    """Other work on the card must end first."""
+
+
+class NothingHeld(InstancesError):
+    """There is no open claim to release."""
+
+
+class NotProvenGone(InstancesError):
+    """Nothing proves that the machine no longer runs, so it keeps what it holds."""
+
+
 class StepFailed(InstancesError):
     """A job's step cannot succeed by trying again."""
 

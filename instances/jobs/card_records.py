@@ -9,7 +9,7 @@ from django.conf import settings
 from instances.jobs.card_steps import CardUnderCheck, CheckGuest
 from instances.models import Job
 from inventory import card_checks
-from inventory.choices import CheckKind, CheckOutcome
+from inventory.choices import CardCondition, CheckKind, CheckOutcome
 from inventory.console_report import Expectation
 from inventory.ledger import Actor, clock
 from inventory.models import Card, CheckImage, HostCpu
@@ -52,6 +52,7 @@ def under_check(card: Card, *, is_scrubbed: bool) -> CardUnderCheck:
         scrub=_guest(model.scrub_image),
         test=_guest(model.test_image),
         is_skipped=settings.LAB_SKIPS_SANITISING,
+        is_retired=card.condition == CardCondition.RETIRED,
     )
 
 

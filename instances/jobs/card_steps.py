@@ -56,6 +56,7 @@ class CardUnderCheck:
     scrub: CheckGuest | None
     test: CheckGuest | None
     is_skipped: bool
+    is_retired: bool
 
     @property
     def console_volume(self) -> str:
@@ -103,7 +104,26 @@ class ClearCard:
             _remove(context)
 
     def undo(self, context: CardContext) -> None:
-        self.do(context)
+        if not context.card.is_retired:
+            self.do(context)
+            return
+        # Nobody gets this card again, and its host may be gone for good.
+        with suppress(HostUnreachable):
+            self.do(context)
+
+
+class RemoveCheckGuest:
+    """A person asked for it; the job keeps every check of the card away meanwhile."""
+
+    name = "remove_check_guest"
+    label = "Left-over check guest removed"
+    timeout_s = 180
+
+    def do(self, context: CardContext) -> None:
+        _remove(context)
+
+    def undo(self, context: CardContext) -> None:
+        """What was removed is not put back."""
 
 
 class _Check:

@@ -6,6 +6,7 @@ Every function runs in the runner's transaction.
 from django.db.models.functions import Now
 
 from instances.choices import (
+    Desired,
     EventAction,
     EventStatus,
     JobKind,
@@ -97,3 +98,29 @@ def job_failed(job: Job) -> None:
     )
     if job.kind == JobKind.LAUNCH:
         advance(job.for_instance.pk, Phase.FAILED)
+
+
+def machine_lost(instance: Instance, username: str, message: str) -> None:
+    """End an instance whose machine is gone; one that had been ready shows an event.
+
+    A launch that never ended is a failed one, whatever became of its job.
+    """
+    if advance(instance.pk, Phase.FAILED):
+        return
+    Instance.objects.filter(pk=instance.pk, desired=Desired.RUNNING).update(
+        desired=Desired.DELETED, updated_at=Now()
+    )
+    advance(instance.pk, Phase.DELETING)
+    if advance(instance.pk, Phase.DELETED):
+        Event.objects.create(
+            account_id=instance.account_id,
+            action=EventAction.LINODE_DELETE,
+            status=EventStatus.FINISHED,
+            entity_id=instance.pk,
+            entity_label=instance.label,
+            username=username,
+            message=message,
+            percent_complete=100,
+            started_at=Now(),
+            finished_at=Now(),
+        )

@@ -22,7 +22,7 @@ from inventory import card_checks
 from inventory.choices import CardCondition, CheckKind
 from inventory.hypervisor.port import Hypervisor
 from inventory.ledger import Actor
-from inventory.models import Card
+from inventory.models import Card, Host
 
 Connector = Callable[[str], Hypervisor]
 _GONE = (CardCondition.MISSING, CardCondition.QUARANTINED, CardCondition.RETIRED)
@@ -121,7 +121,7 @@ class CardSubject:
 
     def unwanted(self) -> Failure | None:
         condition = self._card().condition
-        if condition in _GONE:
+        if condition in _GONE and self.job.kind != JobKind.CLEAR:
             return Failure("The card is no longer there.", f"the card is {condition}")
         return None
 
@@ -132,9 +132,14 @@ class CardSubject:
         """Nobody is told of each step."""
 
     def succeeded(self) -> None:
-        """Its last step has put the card on sale."""
+        """Have the host looked at: a check's last step has put the card on sale."""
+        if self.job.kind == JobKind.CLEAR:
+            host_id = self._card().host_id
+            Host.objects.filter(pk=host_id).update(reconcile_due_at=Now())
 
     def failed(self, detail: str) -> None:
+        if self.job.kind == JobKind.CLEAR:
+            return
         kind = CheckKind(self.job.kind)
         actor = Actor(f"job:{self.job.pk}", f"{kind.label} in vain: {detail}"[:500])
         card_checks.give_up(self._card().pk, kind, actor)

@@ -3,7 +3,13 @@
 from typing import Any
 
 from instances.choices import CARD_JOBS, JobKind
-from instances.jobs.card_steps import AdmitCard, ClearCard, SanitiseCard, TestCard
+from instances.jobs.card_steps import (
+    AdmitCard,
+    ClearCard,
+    RemoveCheckGuest,
+    SanitiseCard,
+    TestCard,
+)
 from instances.jobs.steps import (
     DefineDomain,
     DestroyDomain,
@@ -19,6 +25,7 @@ from instances.jobs.steps import (
 WORKFLOWS: dict[JobKind, tuple[Step[Any], ...]] = {
     JobKind.SANITISE: (ClearCard(), SanitiseCard(), TestCard(), AdmitCard()),
     JobKind.TEST: (ClearCard(), TestCard(), AdmitCard()),
+    JobKind.CLEAR: (RemoveCheckGuest(),),
     JobKind.LAUNCH: (
         HoldClaims(),
         DefineDomain(),

@@ -22,7 +22,7 @@ from inventory.choices import (
     HostConnection,
     HostPolicy,
 )
-from inventory.exceptions import TransitionForbidden
+from inventory.exceptions import NotClaimable, TransitionForbidden
 from inventory.host_policy import set_policy
 from inventory.ledger import Actor
 from inventory.ledger_audit import audit
@@ -189,7 +189,7 @@ def test_retired_host_stays_retired_and_is_claimed_by_nobody(fleet: Host) -> Non
         set_policy(fleet.pk, HostPolicy.IN_SERVICE, ANN)
     with pytest.raises(IntegrityError, match="retired for good"), transaction.atomic():
         Host.objects.update(policy=HostPolicy.IN_SERVICE)
-    with pytest.raises(ledger.NotClaimable, match="retired host"), transaction.atomic():
-        share = NodeShare(0, (), (0,), 1, 128)
+    share = NodeShare(0, (), (0,), 1, 128)
+    with pytest.raises(NotClaimable, match="retired host"), transaction.atomic():
         ledger.claim(ledger.lock_host(fleet.pk), [share], uuid.uuid4(), ANN)
     assert Host.objects.get().policy == "retired"
