@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from instances.choices import ENDED_JOB_STATES, JobKind, JobState
-from instances.exceptions import InstanceBusy, NotProvenGone, NothingHeld
+from instances.exceptions import InstanceBusy, NothingHeld, NotProvenGone
 from instances.jobs import progress
 from instances.jobs.subjects import Connector
 from instances.models import Instance, Job
@@ -47,7 +47,9 @@ class ReleaseOrder:
     proof: str = ""
 
 
-def force_release(order: ReleaseOrder, connect_to: Connector = connect) -> list[int]:
+def force_release(
+    order: ReleaseOrder, connect_to: Connector | None = None
+) -> list[int]:
     """End every open claim of a consumer whose domain is gone; return the hosts' ids.
 
     Its instance ends too, and its open jobs. Blocks up to the driver's deadlines. Raises
@@ -58,7 +60,7 @@ def force_release(order: ReleaseOrder, connect_to: Connector = connect) -> list[
     if not hosts:
         raise NothingHeld(f"{order.consumer} holds nothing.")
     with _jobs_held(order.consumer) as token:
-        proofs = [_proof_of(host, order, connect_to) for host in hosts]
+        proofs = [_proof_of(host, order, connect_to or connect) for host in hosts]
         with transaction.atomic():
             for host, proof in zip(hosts, proofs, strict=True):
                 # Somebody may have put it in service again while it was asked.

@@ -3,6 +3,7 @@
 from instances.admin import inventory_words
 from instances.admin.accounts import AccountAdmin, ApiTokenAdmin, SSHKeyAdmin
 from instances.admin.catalogue import ImageAdmin, PlanAdmin
+from instances.admin.discrepancies import DiscrepancyAdmin
 from instances.admin.instances import InstanceAdmin
 from instances.admin.work import EventAdmin, JobAdmin
 
@@ -11,6 +12,7 @@ inventory_words.teach()
 __all__ = [
     "AccountAdmin",
     "ApiTokenAdmin",
+    "DiscrepancyAdmin",
     "EventAdmin",
     "ImageAdmin",
     "InstanceAdmin",

@@ -14,6 +14,12 @@ from unfold.forms import BaseDialogForm
 
 from instances.actions.delete import delete
 from instances.admin import live
+from instances.admin.force_release import (
+    FORCE_RELEASE,
+    ForceReleaseForm,
+    force_release_dialog,
+    may_force_release,
+)
 from instances.choices import ENDED_PHASES, Desired, Phase
 from instances.exceptions import InstancesError
 from instances.models import Instance
@@ -74,7 +80,7 @@ class InstanceAdmin(ReadOnlyAdmin):
     change_form_template = "admin/instances/instance/page.html"
     fields = ("label",)
     actions_list = ("launch_instance",)
-    actions_detail = ("delete_instance",)
+    actions_detail = ("delete_instance", "force_release")
 
     def get_urls(self) -> list[URLPattern]:
         own = [
@@ -157,3 +163,17 @@ class InstanceAdmin(ReadOnlyAdmin):
         except InstancesError as error:
             return leave_dialog(request, url, refused=f"{instance}: {error}")
         return leave_dialog(request, url, done=f"{instance} is being deleted.")
+
+    def has_force_release_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        instance = object_or_404(self, request, object_id or "")
+        return may_force_release(request, instance.uuid)
+
+    @action(**FORCE_RELEASE)
+    def force_release(
+        self, request: HttpRequest, form: ForceReleaseForm, object_id: str
+    ) -> HttpResponse:
+        instance = object_or_404(self, request, object_id)
+        url = reverse("admin:instances_instance_change", args=[instance.pk])
+        return force_release_dialog(self, request, form, instance, instance.uuid, url)

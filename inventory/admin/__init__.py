@@ -2,12 +2,7 @@
 
 from inventory.admin.cards import CardAdmin
 from inventory.admin.catalogue import GpuModelAdmin, RegionAdmin
-from inventory.admin.health import (
-    AlertAdmin,
-    CardCheckAdmin,
-    CheckImageAdmin,
-    DiscrepancyAdmin,
-)
+from inventory.admin.health import AlertAdmin, CardCheckAdmin, CheckImageAdmin
 from inventory.admin.history import CardClaimAdmin, CardEventAdmin, NodeClaimAdmin
 from inventory.admin.hosts import HostAdmin
 
@@ -18,7 +13,6 @@ __all__ = [
     "CardClaimAdmin",
     "CardEventAdmin",
     "CheckImageAdmin",
-    "DiscrepancyAdmin",
     "GpuModelAdmin",
     "HostAdmin",
     "NodeClaimAdmin",

@@ -1,4 +1,4 @@
-"""Staff pages for what is wrong: discrepancies, alerts, and the evidence of checks."""
+"""Staff pages for alerts and for the evidence of checks."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ from inventory.admin.dialogs import (
 from inventory.admin.read_only import ReadOnlyAdmin
 from inventory.alerts import clear_alert
 from inventory.choices import AlertClass, CheckOutcome
-from inventory.models import Alert, CardCheck, CheckImage, Discrepancy
+from inventory.models import Alert, CardCheck, CheckImage
 
 
-class _OpenFilter(admin.SimpleListFilter):
+class OpenFilter(admin.SimpleListFilter):
     title = "open"
     parameter_name = "open"
     ended_field = ""
@@ -36,30 +36,8 @@ class _OpenFilter(admin.SimpleListFilter):
         return queryset.filter(**{f"{self.ended_field}__isnull": self.value() == "1"})
 
 
-class OpenDiscrepancyFilter(_OpenFilter):
-    ended_field = "resolved_at"
-
-
-class OpenAlertFilter(_OpenFilter):
+class OpenAlertFilter(OpenFilter):
     ended_field = "cleared_at"
-
-
-@admin.register(Discrepancy)
-class DiscrepancyAdmin(ReadOnlyAdmin):
-    """Written by reconciliation; each goes when host and rows agree again."""
-
-    list_display = (
-        "__str__",
-        "detail",
-        "prevents_claims",
-        "first_seen_at",
-        "last_seen_at",
-        "resolved_at",
-    )
-    list_filter = (OpenDiscrepancyFilter, "kind", "prevents_claims", "host__region")
-    list_select_related = ("host",)
-    search_fields = ("host__name", "subject", "detail", "consumer")
-    search_help_text = "Host, address, domain or holder"
 
 
 @admin.register(Alert)

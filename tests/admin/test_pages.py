@@ -188,7 +188,13 @@ def test_pages_name_nothing_outside_the_site(
         "inventory/card/{}/check_again/",
         "inventory/card/{}/quarantine/",
         "inventory/host/{}/drain/",
+        "inventory/host/{}/retire_host/",
+        "inventory/discrepancy/{}/look_again/",
+        "inventory/discrepancy/{}/accept_move/",
+        "inventory/discrepancy/{}/remove_guest/",
+        "inventory/discrepancy/{}/force_release/",
         "instances/instance/{}/delete_instance/",
+        "instances/instance/{}/force_release/",
         "instances/account/{}/issue_token/",
     ],
 )

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from instances.actions.delete import delete
 from instances.actions.force_release import ReleaseOrder, force_release
 from instances.actions.launch import launch
-from instances.exceptions import InstanceBusy, NotProvenGone, NothingHeld
+from instances.exceptions import InstanceBusy, NothingHeld, NotProvenGone
 from instances.jobs import runner
 from instances.models import Event, Instance, Job
 from instances.reconcile import reconcile

@@ -1,0 +1,84 @@
+"""What people do about each kind of discrepancy, in a sentence or two; pure."""
+
+from inventory.choices import DiscrepancyKind
+
+K = DiscrepancyKind
+REMEDIES: dict[DiscrepancyKind, str] = {
+    K.STRAY_DOMAIN: (
+        "A check guest of ours can be removed here. Any other domain is somebody's: find "
+        "out whose, and remove it on the host with virsh."
+    ),
+    K.DOMAIN_MISSING: (
+        "The instance's machine is gone from the host. Ask whether somebody removed it by "
+        "hand; then delete the instance, which releases its cards."
+    ),
+    K.DOMAIN_OFF: (
+        "The guest has powered off or crashed; its cards stay held. Tell the customer, or "
+        "start the domain on the host with virsh."
+    ),
+    K.UNCLAIMED_HOSTDEV: (
+        "A guest has a card that it does not hold: the card is not sold. Find out who "
+        "attached it, and detach it on the host or delete the instance."
+    ),
+    K.HOSTDEV_MISSING: (
+        "The customer pays for a card that the guest lacks. Attach it on the host as it "
+        "was, or have the instance deleted and launched anew."
+    ),
+    K.CARD_IN_TWO_DOMAINS: (
+        "Two domains name one card. Stop the one that does not hold it, and quarantine "
+        "the card until it was scrubbed."
+    ),
+    K.CLAIM_UNUSED: (
+        "The claim ends by itself once the host has said for some minutes that there is no "
+        "domain. If the host is gone for good, force its release."
+    ),
+    K.CPUS_DIFFER: (
+        "Somebody changed the guest's pinning on the host. Pin it as claimed, with virsh "
+        "vcpupin, or have the instance launched anew."
+    ),
+    K.MEMORY_DIFFERS: (
+        "Somebody changed the guest's memory on the host. Set it as claimed, or have the "
+        "instance launched anew."
+    ),
+    K.CARD_VANISHED: (
+        "Look at the host's kernel log and reseat the card. If it is in another slot or "
+        "host, accept its move there; if it is gone for good, retire the card."
+    ),
+    K.CARD_NEW: "Nothing: it is checked, then sold.",
+    K.CARD_REPLACED: (
+        "The known card is missing and another is in its slot, which is checked as a new "
+        "one. Retire the known card if it does not come back."
+    ),
+    K.CARD_MOVED: (
+        "If it was moved on purpose, accept the move: the card is checked before it is "
+        "sold. If not, find out which of the two reports is wrong."
+    ),
+    K.CARD_UNSELLABLE: "Put right what is told, then look again.",
+    K.NUMA_CHANGED: (
+        "Compare the firmware's NUMA settings with those of the host's peers and set them "
+        "back. A card that really sits elsewhere has another address, too."
+    ),
+    K.GROUP_CHANGED: (
+        "Nothing: the new number is taken over once the card has passed its test, which "
+        "for a card in use is after its instance."
+    ),
+    K.DRIVER_CHANGED: (
+        "The host itself has taken the card. Bind it to vfio-pci and keep its driver from "
+        "loading, see the check of the host."
+    ),
+    K.FUNCTIONS_CHANGED: (
+        "The card shows other functions than it was enrolled with: a firmware setting, or "
+        "a fault. Set it back, or quarantine and retire the card."
+    ),
+    K.BOOT_CHANGED: "Nothing: each free card is checked again before it is sold.",
+    K.HOST_CHANGED: (
+        "Look for failed memory or CPUs and changed firmware settings. If the host stays "
+        "smaller, drain and retire it."
+    ),
+    K.HOST_REPLACED: (
+        "Find out which machine answers at this address, and put the enrolled one back. If "
+        "that is gone for good, take the host out of service."
+    ),
+}
+# These go once the cards were checked.
+PASSING = frozenset({K.CARD_NEW, K.BOOT_CHANGED, K.GROUP_CHANGED})
