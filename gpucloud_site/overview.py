@@ -1,12 +1,14 @@
 """The first page: what there is, what can be sold, what is at work, what needs a person."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.timesince import timesince
 
 from instances.capacity import RegionCards, cards_by_region, sellable_by_plan
 from instances.choices import ENDED_JOB_STATES, StepState
@@ -15,14 +17,15 @@ from inventory.choices import HostConnection, HostPolicy
 from inventory.models import Alert, Discrepancy, Host, Region
 
 ROWS_SHOWN = 10
-# (field of RegionCards, heading, "state" of the card list, what it means).
+# (field of RegionCards, heading, "state" of the card list, what it means; of unknown, its age).
 _COLUMNS = (
     ("total", "Total", "fleet", "Cards of all hosts, but for the retired."),
     ("used", "Used", "used", "Held by an instance."),
     ("free", "Free", "free", "Ready, and held by nobody."),
     ("sellable", "Sellable", "sellable", "One-card launches that fit now."),
     ("cleaning", "Cleaning", "cleaning", "Unverified, dirty or in work."),
-    ("broken", "Broken", "broken", "Quarantined or missing."),
+    ("broken", "Broken", "broken", "Quarantined, missing or kept from sale."),
+    ("unknown", "Unknown", "unknown", ""),
 )
 
 
@@ -96,12 +99,27 @@ def _numbers(rows: list[RegionCards], region: Region | None) -> list[Number]:
             Number(
                 name,
                 title,
-                meaning,
+                _silence(rows) if name == "unknown" else meaning,
                 sum(getattr(row, name) for row in rows),
                 f"{reverse('admin:inventory_card_changelist')}?{urlencode(query)}",
             )
         )
     return numbers
+
+
+def _silence(rows: list[RegionCards]) -> str:
+    """Return how many cards are unknown, and since when the first of their hosts is."""
+    since = min((row.unknown_since for row in rows if row.unknown_since), default=None)
+    if since is None:
+        return "All hosts of free cards answer."
+    cards = sum(row.unknown for row in rows)
+    word = "card" if cards == 1 else "cards"
+    return f"{cards} {word} unknown for {_age(since)}: their hosts are silent."
+
+
+def _age(since: datetime) -> str:
+    minutes = int((timezone.now() - since).total_seconds()) // 60
+    return f"{minutes} min" if minutes < 120 else timesince(since)
 
 
 def _plan_number(plan: Plan, region: Region, fits: int) -> Number:

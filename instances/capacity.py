@@ -1,14 +1,19 @@
 """How much more can be sold: the same place() as the claim, on snapshots of the rows."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, Min
+from django.db.models.functions import Coalesce
 
 from instances.models import Plan
 from instances.placement import Placement, Request, place
 from instances.selectors import request_of
-from inventory.choices import CLEANING_CONDITIONS, GONE_CONDITIONS
-from inventory.models import Card, CardClaim, Region
-from inventory.snapshots import accepting_hosts, free_cards, snapshots_of
+from inventory.card_states import CardState, in_state, with_state
+from inventory.models import Card, Region
+from inventory.snapshots import accepting_hosts, snapshots_of
 from inventory.topology import HostSnapshot
 
 
@@ -16,8 +21,10 @@ from inventory.topology import HostSnapshot
 class RegionCards:
     """Cards of one region. sellable: how many one-card launches fit now, one by one.
 
-    total = used + free + cleaning + broken, where free cards are ready and unclaimed, and
-    a used card counts as used whatever its condition.
+    total = used + free + cleaning + broken + unknown, as inventory.card_states defines
+    them: used and broken are what we know without the host; of a host that does not
+    answer, the free cards and those in cleaning are unknown. Sellable is some of the free.
+    unknown_since: when the host of such a card was last seen that is silent the longest.
     """
 
     region: Region
@@ -27,6 +34,8 @@ class RegionCards:
     sellable: int
     cleaning: int
     broken: int
+    unknown: int
+    unknown_since: datetime | None
 
 
 def sellable_count(request: Request, hosts: Iterable[HostSnapshot]) -> int:
@@ -86,35 +95,35 @@ def cards_by_region(plans: Iterable[Plan]) -> list[RegionCards]:
     """Return the card counts of every region, sorted by slug.
 
     plans: those that are sold; the smallest one-card plan of each GPU model decides what
-    is sellable. A fixed number of queries a region.
+    is sellable. One query, and a fixed number of them a region.
     """
     smallest = _smallest(plans)
-    used_ids = set(
-        CardClaim.objects.filter(released_at=None).values_list("card_id", flat=True)
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    silent_since: dict[int, datetime] = {}
+    fleet = with_state(in_state(Card.objects.all(), CardState.FLEET)).order_by()
+    grouped = fleet.values_list("host__region_id", "state").annotate(
+        cards=Count("pk"),
+        seen=Min(Coalesce("host__last_seen_at", "host__enrolled_at")),
     )
-    free_ids = set(free_cards().values_list("pk", flat=True))
-    conditions: dict[int, list[tuple[int, str]]] = {}
-    rows = Card.objects.exclude(condition__in=GONE_CONDITIONS)
-    for region_id, pk, condition in rows.values_list(
-        "host__region_id", "pk", "condition"
-    ):
-        conditions.setdefault(region_id, []).append((pk, condition))
+    for region_id, state, number, seen in grouped:
+        counts[region_id][state] = number
+        if state == CardState.UNKNOWN:
+            silent_since[region_id] = seen
     result = []
     for region in Region.objects.all():
-        cards = conditions.get(region.pk, [])
-        unused = [(pk, condition) for pk, condition in cards if pk not in used_ids]
-        free = sum(pk in free_ids for pk, _ in unused)
-        cleaning = sum(condition in CLEANING_CONDITIONS for _, condition in unused)
-        counts = sellable_by_plan(region, smallest.values())
+        of_state = counts[region.pk]
+        sellable = sellable_by_plan(region, smallest.values())
         result.append(
             RegionCards(
                 region=region,
-                total=len(cards),
-                used=len(cards) - len(unused),
-                free=free,
-                sellable=sum(counts.values()),
-                cleaning=cleaning,
-                broken=len(unused) - free - cleaning,
+                total=sum(of_state.values()),
+                used=of_state.get(CardState.USED, 0),
+                free=of_state.get(CardState.FREE, 0),
+                sellable=sum(sellable.values()),
+                cleaning=of_state.get(CardState.CLEANING, 0),
+                broken=of_state.get(CardState.BROKEN, 0),
+                unknown=of_state.get(CardState.UNKNOWN, 0),
+                unknown_since=silent_since.get(region.pk),
             )
         )
     return result

@@ -1,49 +1,59 @@
-"""The accounting's words for cards, as conditions on rows: used, free, cleaning, broken."""
+"""The accounting's words for cards, as conditions on rows; the one home of their sum."""
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, TextChoices
+from django.db.models import (
+    Case,
+    CharField,
+    Exists,
+    OuterRef,
+    Q,
+    QuerySet,
+    TextChoices,
+    Value,
+    When,
+)
 
 from inventory.choices import CLEANING_CONDITIONS, GONE_CONDITIONS, CardCondition
 from inventory.models import Card, CardClaim
+from inventory.snapshots import is_answering, is_blocked
 
 
 class CardState(TextChoices):
-    """fleet = used + free + cleaning + broken; a used card is used in any condition."""
+    """fleet = used + free + cleaning + broken + unknown; each card is one of the five.
+
+    In this order: a used card is used in any condition and on any host, for the claim is
+    ours. Broken is what was found or decided: quarantined, missing, or ready and blocked by
+    a discrepancy or alert. What is left would be free or in cleaning, and is unknown while
+    its host does not answer.
+    """
 
     FLEET = "fleet", "in the fleet"
     USED = "used", "used"
     FREE = "free", "free"
     CLEANING = "cleaning", "cleaning"
     BROKEN = "broken", "broken"
+    UNKNOWN = "unknown", "unknown"
+
+
+def with_state(cards: QuerySet[Card]) -> QuerySet[Card]:
+    """Return `cards` with `state`: a CardState but FLEET, or "gone" once retired."""
+    held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
+    is_free = Q(condition=CardCondition.READY) & ~is_blocked(card="pk")
+    is_cleaning = Q(condition__in=CLEANING_CONDITIONS)
+    return cards.annotate(
+        state=Case(
+            When(condition__in=GONE_CONDITIONS, then=Value("gone")),
+            When(Exists(held), then=Value(CardState.USED)),
+            When(~(is_free | is_cleaning), then=Value(CardState.BROKEN)),
+            When(~is_answering("host__"), then=Value(CardState.UNKNOWN)),
+            When(is_free, then=Value(CardState.FREE)),
+            default=Value(CardState.CLEANING),
+            output_field=CharField(),
+        )
+    )
 
 
 def in_state(cards: QuerySet[Card], state: CardState) -> QuerySet[Card]:
     """Return those of `cards` that the accounting counts as `state`."""
-    cards = cards.exclude(condition__in=GONE_CONDITIONS)
     if state is CardState.FLEET:
-        return cards
-    is_used = Q(Exists(CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)))
-    if state is CardState.USED:
-        return cards.filter(is_used)
-    return cards.filter(~is_used, _CONDITIONS[state])
-
-
-_READY = Q(condition=CardCondition.READY)
-_CLEANING = Q(condition__in=CLEANING_CONDITIONS)
-_CONDITIONS = {
-    CardState.FREE: _READY,
-    CardState.CLEANING: _CLEANING,
-    CardState.BROKEN: ~_READY & ~_CLEANING,
-}
-
-
-def state_of(condition: str, *, is_used: bool) -> CardState | None:
-    """Say what the accounting counts one card as; None: no longer in the fleet."""
-    if condition in GONE_CONDITIONS:
-        return None
-    if is_used:
-        return CardState.USED
-    if condition == CardCondition.READY:
-        return CardState.FREE
-    if condition in CLEANING_CONDITIONS:
-        return CardState.CLEANING
-    return CardState.BROKEN
+        return cards.exclude(condition__in=GONE_CONDITIONS)
+    return with_state(cards).filter(state=state)

@@ -38,10 +38,20 @@ def accepting_hosts() -> QuerySet[Host]:
     in vain: should reconciliation stand still, sales stop with it.
     """
     return Host.objects.filter(
-        ~_is_blocked(host="pk", region="region"),
+        ~is_blocked(host="pk", region="region"),
+        is_answering(),
         policy=HostPolicy.IN_SERVICE,
-        connection=HostConnection.OK,
-        last_seen_at__gt=Now() - stale_after(),
+    )
+
+
+def is_answering(prefix: str = "") -> Q:
+    """Return "the host was seen lately, and compared"; prefix: the path to it, as host__."""
+    return Q(
+        **{
+            f"{prefix}connection": HostConnection.OK,
+            f"{prefix}last_seen_at__isnull": False,
+            f"{prefix}last_seen_at__gt": Now() - stale_after(),
+        }
     )
 
 
@@ -52,11 +62,11 @@ def free_cards() -> QuerySet[Card]:
     """
     held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
     return Card.objects.filter(
-        ~Exists(held), ~_is_blocked(card="pk"), condition=CardCondition.READY
+        ~Exists(held), ~is_blocked(card="pk"), condition=CardCondition.READY
     )
 
 
-def _is_blocked(**outer: str) -> Q:
+def is_blocked(**outer: str) -> Q:
     """Return "an open discrepancy or alert prevents claims", for the subjects named."""
     alerts = Alert.objects.filter(
         reduce(or_, (Q(**{name: OuterRef(path)}) for name, path in outer.items())),

@@ -23,7 +23,7 @@ from inventory.admin.dialogs import (
 )
 from inventory.admin.holders import HolderChangeList, holder_link
 from inventory.admin.read_only import ReadOnlyAdmin
-from inventory.card_states import state_of
+from inventory.card_states import CardState, with_state
 from inventory.choices import CARD_TRANSITIONS, CardCondition
 from inventory.exceptions import InventoryError
 from inventory.ledger import Actor
@@ -48,7 +48,7 @@ class CardAdmin(ReadOnlyAdmin):
         "gpu_model_name",
         "node",
         "shown_condition",
-        "state",
+        "shown_state",
         "used_by",
     )
     list_filter = (
@@ -78,7 +78,9 @@ class CardAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Card]:
         claims = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
         cards: QuerySet[Card] = super().get_queryset(request)
-        return cards.annotate(consumer=Subquery(claims.values("consumer")[:1]))
+        return with_state(cards).annotate(
+            consumer=Subquery(claims.values("consumer")[:1])
+        )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return HolderChangeList
@@ -111,10 +113,10 @@ class CardAdmin(ReadOnlyAdmin):
     def shown_condition(self, card: Card) -> tuple[str, str]:
         return card.condition, card.get_condition_display()
 
-    @display(description="state")
-    def state(self, card: Any) -> str:
-        state = state_of(card.condition, is_used=card.consumer is not None)
-        return str(state.label) if state else "gone"
+    @display(description="state", ordering="state")
+    def shown_state(self, card: Any) -> str:
+        known = dict(CardState.choices)
+        return str(known.get(card.state, card.state))
 
     @display(description="used by")
     def used_by(self, card: Any) -> str:

@@ -1,15 +1,22 @@
 """The first page: its numbers are rows, and it says what to do when there is nothing."""
 
 import re
+from datetime import timedelta
 
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from instances.actions.launch import launch
 from instances.models import Account, Instance, Plan
-from inventory.choices import CardCondition, HostConnection, HostPolicy
-from inventory.models import Host
+from inventory.choices import (
+    CardCondition,
+    DiscrepancyKind,
+    HostConnection,
+    HostPolicy,
+)
+from inventory.models import Card, Discrepancy, Host
 from tests.admin.conftest import browser_of
 from tests.builders import make_card, make_gpu_model, make_host, make_order, make_region
 
@@ -30,6 +37,17 @@ def a_mixed_fleet(fleet: Host, employee: Account) -> None:
     far = make_region("ap-west", label="Mumbai, IN", country="in")
     make_host("host-b", region=far, cards_per_node=(1,))
     make_host("host-c", region=far, cards_per_node=(1,), policy=HostPolicy.DRAINING)
+    told(fleet.cards.get(slot_path="0000:41:00"), is_blocking=True)
+    told(fleet.cards.get(slot_path="0000:42:00"), is_blocking=False)
+    silent = make_host(
+        "host-e",
+        region=far,
+        cards_per_node=(3,),
+        connection=HostConnection.UNKNOWN,
+        last_seen_at=timezone.now() - timedelta(minutes=4),
+    )
+    make_card(silent.nodes.get(), "0000:2c:00", condition=CardCondition.DIRTY)
+    make_card(silent.nodes.get(), "0000:2d:00", condition=CardCondition.MISSING)
     # Its cores are too few for the smallest plan with its model: free, not sellable.
     make_host(
         "host-d",
@@ -39,14 +57,63 @@ def a_mixed_fleet(fleet: Host, employee: Account) -> None:
     )
 
 
+def told(card: Card, *, is_blocking: bool) -> None:
+    now = timezone.now()
+    Discrepancy.objects.create(
+        host=card.host,
+        kind=DiscrepancyKind.NUMA_CHANGED,
+        subject=card.slot_path,
+        card=card,
+        detail="elsewhere",
+        prevents_claims=is_blocking,
+        first_seen_at=now,
+        last_seen_at=now,
+    )
+
+
+def test_age_of_what_is_unknown_is_that_of_the_longest_silence(
+    staff: Client, fleet: Host
+) -> None:
+    def meanings() -> list[str]:
+        page = staff.get("/admin/")
+        rows = [page.context["sums"], *(r.numbers for r in page.context["region_rows"])]
+        return [n.meaning for row in rows for n in row if n.name == "unknown"]
+
+    assert meanings() == ["All hosts of free cards answer."] * 2
+    now = timezone.now()
+    for minutes in (4, 2):
+        make_host(
+            cards_per_node=(minutes,),
+            connection=HostConnection.UNKNOWN,
+            last_seen_at=now - timedelta(minutes=minutes, seconds=5),
+        )
+    # All that is there is used or broken: its silence changes no number.
+    make_host(
+        cards_per_node=(1,),
+        condition=CardCondition.QUARANTINED,
+        connection=HostConnection.UNKNOWN,
+        last_seen_at=now - timedelta(days=1),
+    )
+
+    assert meanings() == ["6 cards unknown for 4 min: their hosts are silent."] * 2
+    Host.objects.filter(connection="unknown").update(last_seen_at=None)
+    assert meanings()[0].startswith("6 cards unknown for 0 min")
+
+
 def test_sums_are_what_the_rows_say(
     staff: Client, fleet: Host, employee: Account
 ) -> None:
     a_mixed_fleet(fleet, employee)
 
     assert sums(staff) == {
-        "total": 10, "used": 1, "free": 6, "sellable": 4, "cleaning": 2, "broken": 1,
+        "total": 15, "used": 1, "free": 5, "sellable": 3, "cleaning": 2, "broken": 3,
+        "unknown": 4,
     }  # fmt: skip
+    page = staff.get("/admin/")
+    for row in page.context["region_rows"]:
+        of = {number.name: number.value for number in row.numbers}
+        parts = ("used", "free", "cleaning", "broken", "unknown")
+        assert of["total"] == sum(of[part] for part in parts)
 
 
 def test_every_number_equals_the_list_that_it_links_to(
@@ -60,7 +127,7 @@ def test_every_number_equals_the_list_that_it_links_to(
         *(number for row in page.context["region_rows"] for number in row.numbers),
     ]
 
-    assert len(numbers) == 18
+    assert len(numbers) == 21
     for number in numbers:
         listed = staff.get(number.url).context["cl"].result_count
         assert (number.url, listed) == (number.url, number.value)
