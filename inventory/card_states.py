@@ -1,5 +1,7 @@
 """The accounting's words for cards, as conditions on rows; the one home of their sum."""
 
+from typing import Any
+
 from django.db.models import (
     Case,
     CharField,
@@ -34,7 +36,7 @@ class CardState(TextChoices):
     UNKNOWN = "unknown", "unknown"
 
 
-def with_state(cards: QuerySet[Card]) -> QuerySet[Card]:
+def with_state(cards: QuerySet[Card]) -> QuerySet[Any]:
     """Return `cards` with `state`: a CardState but FLEET, or "gone" once retired."""
     held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
     is_free = Q(condition=CardCondition.READY) & ~is_blocked(card="pk")

@@ -21,9 +21,9 @@ def expected_check_s(model: GpuModel, kind: CheckKind) -> float | None:
     recent = CardCheck.objects.filter(
         card__gpu_model=model, kind=kind, outcome=CheckOutcome.PASSED
     ).values_list("started_at", "finished_at")[:_RECENT]
-    took = [end - start for start, end in recent]
+    took = [(end - start).total_seconds() for start, end in recent]
     if len(took) >= _ENOUGH:
-        return median(took).total_seconds()
+        return median(took)
     return float(image.expected_s) if image else None
 
 

@@ -94,7 +94,7 @@ def _is_taken_over(host: Host, finding: Finding) -> bool:
     A card that is on sale is first sent to that test: whoever numbered the groups anew has
     booted the host or put the card in again. One that somebody holds is left as it is.
     """
-    if finding.kind is not DiscrepancyKind.GROUP_CHANGED:
+    if finding.kind is not DiscrepancyKind.GROUP_CHANGED or finding.card_id is None:
         return False
     card = Card.objects.get(pk=finding.card_id)
     is_held = card.claims.filter(released_at=None).exists()

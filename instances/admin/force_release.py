@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.db.models import Exists, Q
 from django.http import HttpRequest, HttpResponse
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -11,9 +12,12 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from instances.actions.force_release import ReleaseOrder, force_release
 from instances.exceptions import InstancesError
 from inventory.admin.dialogs import ReasonForm, leave_dialog, staff_actor
-from inventory.models import NodeClaim
+from inventory.choices import DiscrepancyKind, HostPolicy
+from inventory.models import Discrepancy, NodeClaim
+from inventory.snapshots import is_answering
 
 PERMISSION = "inventory.force_release"
+_SIGNS = (DiscrepancyKind.DOMAIN_MISSING, DiscrepancyKind.CLAIM_UNUSED)
 
 
 class ForceReleaseForm(ReasonForm):
@@ -56,13 +60,24 @@ FORCE_RELEASE: dict[str, Any] = {
 
 
 def may_force_release(request: HttpRequest, consumer: UUID | None) -> bool:
-    """Say whether to offer it; what was sent is judged by the action, which says why."""
+    """Say whether to offer it: something is held, and there is a sign that its machine is gone.
+
+    What was sent is judged by the action, which says why it refuses.
+    """
     if not request.user.has_perm(PERMISSION):
         return False
     if request.method == "POST":
         return True
+    if consumer is None:
+        return False
     held = NodeClaim.objects.filter(consumer=consumer, released_at=None)
-    return consumer is not None and held.exists()
+    missed = Discrepancy.objects.filter(
+        consumer=consumer, kind__in=_SIGNS, resolved_at=None
+    )
+    lost = ~is_answering("numa_node__host__") | Q(
+        numa_node__host__policy=HostPolicy.MAINTENANCE
+    )
+    return held.filter(lost | Q(Exists(missed))).exists()
 
 
 def force_release_dialog(
@@ -92,4 +107,6 @@ def force_release_dialog(
         return leave_dialog(request, to, refused=str(error))
     told = "; ".join(filter(None, (order.reason, order.proof)))
     admin.log_change(request, row, f"Claims of {consumer} released by force. {told}")
-    return leave_dialog(request, to, done="Released. The cards are scrubbed next.")
+    return leave_dialog(
+        request, to, done="Released. Its cards are scrubbed before they are sold."
+    )

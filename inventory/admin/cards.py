@@ -78,9 +78,8 @@ class CardAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Card]:
         claims = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
         cards: QuerySet[Card] = super().get_queryset(request)
-        return with_state(cards).annotate(
-            consumer=Subquery(claims.values("consumer")[:1])
-        )
+        held = cards.annotate(consumer=Subquery(claims.values("consumer")[:1]))
+        return with_state(held)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return HolderChangeList

@@ -17,12 +17,14 @@ from inventory.choices import HostPolicy
 from inventory.exceptions import InventoryError
 from inventory.host_policy import set_policy
 
+P = HostPolicy
+
 
 def _decision(
     name: str, policy: HostPolicy, button: str, icon: str, title: str, effect: str
 ) -> Any:
     """Return the action by which staff set `policy`."""
-    is_final = policy is HostPolicy.RETIRED
+    is_final = policy is P.RETIRED
 
     def decide(
         admin: Any, request: HttpRequest, form: ReasonForm, object_id: str
@@ -42,7 +44,7 @@ def _decision(
         description=button,
         icon=icon,
         variant=ActionVariant.DANGER if is_final else ActionVariant.DEFAULT,
-        permissions=["retire" if is_final else "policy"],
+        permissions=[name],
         attrs={"aria-label": title},
         dialog={
             "title": title,
@@ -54,20 +56,36 @@ def _decision(
     )(decide)
 
 
+def _offered_to(policies: set[HostPolicy]) -> Any:
+    """Return the permission method of an action that shows to hosts of such a policy."""
+
+    def has_permission(
+        admin: Any, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        if not request.user.has_perm("inventory.change_host"):
+            return False
+        # What was sent is judged by the action, which says why it refuses.
+        if request.method == "POST":
+            return True
+        return object_or_404(admin, request, object_id or "").policy in policies
+
+    return has_permission
+
+
 class HostDecisions:
-    """Mixed into the host's ModelAdmin; each button shows until its host is retired."""
+    """Mixed into the host's ModelAdmin; it offers what would change something."""
 
     put_in_service = _decision(
         "put_in_service",
-        HostPolicy.IN_SERVICE,
-        "Put in service",
+        P.IN_SERVICE,
+        "In service",
         "play_circle",
         "Put this host in service",
         "New instances may go there once it was compared with the rows about it.",
     )
     stop_provisioning = _decision(
         "stop_provisioning",
-        HostPolicy.NO_PROVISION,
+        P.NO_PROVISION,
         "No new instances",
         "pause_circle",
         "Send no new instances to this host",
@@ -75,7 +93,7 @@ class HostDecisions:
     )
     drain = _decision(
         "drain",
-        HostPolicy.DRAINING,
+        P.DRAINING,
         "Drain",
         "output",
         "Drain this host",
@@ -84,7 +102,7 @@ class HostDecisions:
     )
     maintain = _decision(
         "maintain",
-        HostPolicy.MAINTENANCE,
+        P.MAINTENANCE,
         "Maintenance",
         "build",
         "Put this host in maintenance",
@@ -93,7 +111,7 @@ class HostDecisions:
     )
     retire_host = _decision(
         "retire_host",
-        HostPolicy.RETIRED,
+        P.RETIRED,
         "Retire",
         "delete_forever",
         "Retire this host",
@@ -101,18 +119,8 @@ class HostDecisions:
         "anything there is held. Their history stays.",
     )
 
-    def has_policy_permission(
-        self, request: HttpRequest, object_id: str | None = None
-    ) -> bool:
-        if not request.user.has_perm("inventory.change_host"):
-            return False
-        # What was sent is judged by the action, which says why it refuses.
-        if request.method == "POST" or object_id is None:
-            return True
-        host = object_or_404(self, request, object_id)
-        return bool(host.policy != HostPolicy.RETIRED)
-
-    def has_retire_permission(
-        self, request: HttpRequest, object_id: str | None = None
-    ) -> bool:
-        return self.has_policy_permission(request, object_id)
+    has_put_in_service_permission = _offered_to(set(P) - {P.IN_SERVICE, P.RETIRED})
+    has_stop_provisioning_permission = _offered_to(set(P) - {P.NO_PROVISION, P.RETIRED})
+    has_drain_permission = _offered_to(set(P) - {P.DRAINING, P.RETIRED})
+    has_maintain_permission = _offered_to(set(P) - {P.MAINTENANCE, P.RETIRED})
+    has_retire_host_permission = _offered_to({P.DRAINING, P.MAINTENANCE})

@@ -1,16 +1,18 @@
 """Cards in the admin: who holds them, their ledger, and the two things staff may do."""
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from instances.models import Instance
+from inventory.alerts import Subject, raise_alert
 from inventory.card_actions import quarantine, retire, send_to_checks
-from inventory.choices import CardCondition
+from inventory.choices import AlertClass, CardCondition
 from inventory.exceptions import TransitionForbidden
 from inventory.ledger import Actor
-from inventory.models import Card, CardEvent, Host
+from inventory.models import Card, CardEvent, CheckImage, Host
 from tests.admin.conftest import browser_of
-from tests.builders import make_host
+from tests.builders import make_card, make_host
 
 ACTOR = Actor("user:ann", "looked at it")
 
@@ -163,3 +165,22 @@ def test_card_list_names_who_uses_a_card(staff: Client, instance: Instance) -> N
     text = staff.get("/admin/inventory/card/?state=used").content.decode()
 
     assert "trial (Lab)" in text
+
+
+def test_card_in_cleaning_says_how_long_and_what_is_wrong_with_it(
+    staff: Client, fleet: Host
+) -> None:
+    node = fleet.nodes.get(number=0)
+    card = make_card(node, "0000:28:00", condition=CardCondition.DIRTY)
+    # Its model's tests were measured: the builder's took no time. No scrub was.
+    CheckImage.objects.update(expected_s=180)
+    with transaction.atomic():
+        raise_alert(Subject(card=card), AlertClass.WARNING, "x", "hot", "It is hot.")
+
+    text = staff.get(url_of(card)).content.decode()
+
+    assert "Its checks take about 3 min once they begin." in text
+    assert "It is hot." in text
+    ready = staff.get(url_of(fleet.cards.all()[0])).content.decode()
+    assert "Its checks take" not in ready
+    assert "card-trouble" not in ready

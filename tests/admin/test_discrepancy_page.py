@@ -3,6 +3,7 @@
 import html
 import re
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -98,6 +99,7 @@ def test_only_what_is_safe_for_its_kind_is_offered(
             "look_again",
             "force_release",
         },
+        told(fleet, DiscrepancyKind.CPUS_DIFFER, consumer=uuid4()): {"look_again"},
         told(fleet, DiscrepancyKind.CARD_MOVED, "old", resolved_at=timezone.now()): (
             set()
         ),
@@ -135,6 +137,25 @@ def test_force_release_needs_its_own_permission(
     permitted = browser_of("instances.view_instance", "inventory.force_release")
     text = permitted.get(f"{page}/change/").content.decode()
     assert buttons(text) == {"force_release"}
+
+
+@pytest.mark.parametrize(
+    ("change", "offered"),
+    [
+        ({}, set()),
+        ({"policy": "draining"}, set()),
+        ({"policy": "maintenance"}, {"force_release"}),
+        ({"connection": "unknown"}, {"force_release"}),
+    ],
+)
+def test_force_release_is_offered_where_a_machine_may_be_gone(
+    staff: Client, instance: Instance, change: dict[str, str], offered: set[str]
+) -> None:
+    Host.objects.update(**change)
+
+    page = staff.get(f"/admin/instances/instance/{instance.pk}/change/")
+
+    assert buttons(page.content.decode()) == offered
 
 
 @pytest.fixture
@@ -356,7 +377,7 @@ def test_claims_of_a_lost_machine_are_released_from_both_pages(
 
     text = post(staff, url_of(row, "force_release"), proof="melted")
 
-    assert "Released. The cards are scrubbed next." in text
+    assert "Released. Its cards are scrubbed before they are sold." in text
     assert CardClaim.objects.filter(released_at=None).count() == 0
     event = CardEvent.objects.get(kind="released")
     assert event.actor == "user:admin"

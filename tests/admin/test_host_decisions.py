@@ -69,6 +69,26 @@ def test_decision_is_taken_in_a_dialog_that_asks_why(
     assert "new fans" in LogEntry.objects.get().change_message
 
 
+@pytest.mark.parametrize(
+    ("policy", "offered"),
+    [
+        ("in_service", {"No new instances", "Drain", "Maintenance"}),
+        ("draining", {"In service", "No new instances", "Maintenance", "Retire"}),
+        ("maintenance", {"In service", "No new instances", "Drain", "Retire"}),
+        ("retired", set()),
+    ],
+)
+def test_page_offers_what_would_change_something(
+    staff: Client, fleet: Host, policy: str, offered: set[str]
+) -> None:
+    set_policy(fleet.pk, HostPolicy(policy), ANN)
+
+    page = staff.get(f"/admin/inventory/host/{fleet.pk}/change/")
+
+    shown = {action["title"] for action in page.context["actions_detail"]}
+    assert shown == offered | {"Check"}
+
+
 @pytest.mark.parametrize("action", ["drain", "maintain", "retire_host"])
 def test_viewer_decides_nothing(fleet: Host, action: str) -> None:
     viewer = browser_of("inventory.view_host")

@@ -12,15 +12,18 @@ from django.utils import timezone
 from instances import reconcile as module
 from instances.actions.launch import launch
 from instances.exceptions import NoCapacity
-from instances.jobs import runner
+from instances.jobs import card_work, runner
 from instances.models import Instance, Job
 from instances.reconcile import reconcile, take_due_hosts
-from inventory.choices import CardCondition
+from inventory.choices import CardCondition, HostPolicy
 from inventory.enrolment import EnrolmentOrder, enrol
-from inventory.exceptions import HostUnreachable
+from inventory.exceptions import EnrolmentRefused, HostUnreachable
+from inventory.host_policy import set_policy
 from inventory.hypervisor.port import DomainState
-from inventory.models import Card, CardClaim, Discrepancy, Host, NodeClaim
+from inventory.ledger import Actor
+from inventory.models import Card, CardClaim, CardEvent, Discrepancy, Host, NodeClaim
 from tests.builders import make_gpu_model, make_order, make_plan, make_region
+from tests.conftest import recorded_devices
 from tests.instances.test_card_checks import check_all
 from tests.simulated import Faulty, SimulatedHypervisor, stranger_on
 
@@ -140,7 +143,6 @@ def test_quarantined_card_comes_back_quarantined(
     host: Host, simulated_host: SimulatedHypervisor
 ) -> None:
     from inventory.card_actions import quarantine
-    from inventory.ledger import Actor
 
     card = host.cards.get(slot_path="0000:21:00")
     quarantine(card.pk, Actor("user:ann", "smells"))
@@ -345,3 +347,82 @@ def test_command_fails_while_hosts_differ_or_are_unknown(
     with pytest.raises(CommandError, match="1 of 1 hosts"):
         call_command("reconcile")
     assert "gpu1: does not answer" in capsys.readouterr().out
+
+
+def test_look_that_began_in_maintenance_does_not_make_the_host_sell(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    """Cards may have been put in or taken out since."""
+    actor = Actor("user:ann", "new fans")
+    instance = launched(simulated_host)
+    claims = list(CardClaim.objects.values())
+    set_policy(host.pk, HostPolicy.MAINTENANCE, actor)
+    reconcile(host.pk, simulated_host)
+    assert Host.objects.get().connection == "ok"
+
+    def back_in_service(method: str) -> None:
+        if method == "pci_devices":
+            set_policy(host.pk, HostPolicy.IN_SERVICE, actor)
+
+    reconcile(host.pk, Faulty(simulated_host, back_in_service))
+
+    assert Host.objects.get().connection == "unknown"
+    with pytest.raises(NoCapacity):
+        launch(make_order(instance.account))
+    reconcile(host.pk, simulated_host)
+    assert Host.objects.get().connection == "ok"
+    assert list(CardClaim.objects.values()) == claims
+    launch(make_order(instance.account))
+
+
+def test_cards_are_compared_and_checked_after_maintenance(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    actor = Actor("user:ann", "a card is swapped")
+    set_policy(host.pk, HostPolicy.MAINTENANCE, actor)
+    simulated_host.cpu_time_s = 1.0
+    without(simulated_host, "0000:21:00")
+    reconcile(host.pk, simulated_host)
+    assert card_work.plan(host.pk) == []
+
+    set_policy(host.pk, HostPolicy.IN_SERVICE, actor)
+    reconcile(host.pk, simulated_host)
+
+    conditions = list(Card.objects.order_by("slot_path").values_list("condition"))
+    assert conditions == [("missing",), *[("unverified",)] * 3]
+    with pytest.raises(NoCapacity):
+        launch(make_order())
+    check_all(host, simulated_host)
+    launch(make_order())
+
+
+def test_retired_host_is_asked_nothing(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    set_policy(host.pk, HostPolicy.RETIRED, Actor("user:ann", "sold"))
+    events = CardEvent.objects.count()
+    simulated_host.devices = []
+
+    assert reconcile(host.pk, simulated_host) == []
+
+    assert CardEvent.objects.count() == events
+    order = EnrolmentOrder(
+        host.libvirt_uri, "us-east", "gpu1", reserved_cores=0, reserved_memory_mib=256
+    )
+    simulated_host.devices = list(recorded_devices("pci-2x2-rtx6000.xml"))
+    with pytest.raises(EnrolmentRefused, match="retired for good"):
+        enrol(order, "user:tester", simulated_host)
+
+
+def test_enrolling_a_known_host_again_does_not_say_that_it_was_compared(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    Host.objects.update(connection="unknown")
+    order = EnrolmentOrder(
+        host.libvirt_uri, "us-east", "gpu1", reserved_cores=0, reserved_memory_mib=256
+    )
+
+    assert not enrol(order, "user:tester", simulated_host).is_new
+
+    assert Host.objects.get().connection == "unknown"
+    assert take_due_hosts() == [host.pk]
