@@ -9,7 +9,9 @@ from inventory.models.host import Host
 
 
 class Discrepancy(models.Model):
-    """Written by reconciliation alone, which repairs nothing; people act on it.
+    """Written by reconciliation, which repairs nothing; people act on it.
+
+    What a person's action has settled ends with it: an accepted move, a retired host.
 
     subject: what differs within its kind, such as a PCI address or a domain's UUID.
     consumer: the claim's holder that it is about, if any.
