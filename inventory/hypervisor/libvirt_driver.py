@@ -7,6 +7,7 @@ streams, and inventory.hypervisor.supervised keeps the deadlines.
 """
 
 import json
+import errno
 import os
 import sys
 import threading
@@ -108,7 +109,7 @@ class LibvirtHypervisor:
                 documents.append(device.XMLDesc(0))
             except libvirt.libvirtError as error:
                 # Unplugged between the listing and now: it is not there, which is true.
-                if error.get_error_code() != libvirt.VIR_ERR_NO_NODE_DEVICE:
+                if not _is_unplugged(error):
                     raise
         return documents
 
@@ -289,6 +290,14 @@ class LibvirtHypervisor:
 def _known_volume(
     pool: libvirt.virStoragePool, name: str
 ) -> libvirt.virStorageVol | None:
+def _is_unplugged(error: libvirt.libvirtError) -> bool:
+    """While a device is being let go libvirt lists it still, and finds no file of it."""
+    code = error.get_error_code()
+    return code == libvirt.VIR_ERR_NO_NODE_DEVICE or (
+        code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() == errno.ENOENT
+    )
+
+
     try:
         return pool.storageVolLookupByName(name)
     except libvirt.libvirtError as error:
