@@ -21,6 +21,8 @@ class Phase(TextChoices):
     FAILED = "failed", "failed"
 
 
+# What is observed of an instance whose host has no domain of it; else its DomainState.
+ABSENT = "absent"
 ENDED_PHASES = (Phase.DELETED, Phase.FAILED)
 
 

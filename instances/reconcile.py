@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from instances.audit import ExpectedDomain, audit
-from instances.choices import ENDED_JOB_STATES, Desired, Phase
+from instances.choices import ABSENT, ENDED_JOB_STATES, Desired, JobKind, Phase
 from instances.jobs.card_records import maintenance_uuid
 from instances.lifecycle import advance
 from instances.models import Instance, Job
@@ -200,7 +200,7 @@ def _note_state(instance: Instance | None, seen: Observation, began: datetime) -
     if instance is None or instance.is_ended:
         return
     domain = seen.domains.get(str(instance.uuid))
-    state = domain.state if domain else "absent"
+    state = domain.state if domain else ABSENT
     # Not `updated_at`: to look at a machine is no change of it.
     Instance.objects.filter(pk=instance.pk).filter(
         Q(observed_at=None) | Q(observed_at__lt=began)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from django.utils.crypto import salted_hmac
 
-from instances.choices import Desired, Phase
+from instances.choices import ABSENT, Desired, Phase
 from instances.models import Instance
 from inventory.hypervisor.port import DomainState
 
@@ -16,7 +16,7 @@ _STATUS = {
     Phase.RUNNING: "running",
     Phase.DELETING: "deleting",
 }
-_OFF = (DomainState.OFF, DomainState.CRASHED)
+_OFF = (DomainState.OFF, DomainState.CRASHED, ABSENT)
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 
 

@@ -147,6 +147,16 @@ def test_status(
     assert body["status"] == status
 
 
+@pytest.mark.parametrize("observed", ["off", "crashed", "absent"])
+def test_machine_that_does_not_run_is_offline(
+    customer: Customer, shop: dict[str, Plan], observed: str
+) -> None:
+    made = created(customer)
+    Instance.objects.update(phase=Phase.RUNNING, observed=observed)
+    body = customer.api.get(f"/linode/instances/{made['id']}").json()
+    assert body["status"] == "offline"
+
+
 @pytest.mark.parametrize("phase", [Phase.DELETED, Phase.FAILED])
 def test_an_ended_instance_is_gone(
     customer: Customer, shop: dict[str, Plan], phase: Phase
