@@ -218,9 +218,10 @@ def compare_nodes(facts: HostFacts, known: Iterable[KnownNode]) -> list[Finding]
             gone = sorted(node.cpus - cpus)
             if gone:
                 lost = f"CPUs {gone} are not reported"
-            elif now.memory_mib < node.memory_mib:
+            elif now.memory_for_guests_mib < node.memory_mib:
                 lost = (
-                    f"{now.memory_mib} MiB of memory, claims count on {node.memory_mib}"
+                    f"{now.memory_for_guests_mib} MiB of memory beside reserved "
+                    f"hugepages, claims count on {node.memory_mib}"
                 )
             else:
                 continue

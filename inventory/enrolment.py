@@ -183,7 +183,7 @@ def _check_same(
         for node in facts.nodes
     }
     too_small = any(
-        node.memory_mib
+        node.memory_for_guests_mib
         < rows[node.number].memory_mib - rows[node.number].reserved_memory_mib
         for node in facts.nodes
         if node.number in rows
@@ -198,11 +198,12 @@ def _check_same(
 
 
 def _node_rows(host: Host, facts: NodeFacts, order: EnrolmentOrder) -> None:
-    if facts.memory_mib <= order.reserved_memory_mib:
+    if facts.memory_for_guests_mib <= order.reserved_memory_mib:
         raise EnrolmentRefused(
             [
-                f"node {facts.number}: {facts.memory_mib} MiB of memory, of which "
-                f"{order.reserved_memory_mib} are to be kept for the host: keep less"
+                f"node {facts.number}: {facts.memory_for_guests_mib} MiB of memory beside "
+                f"reserved hugepages, of which {order.reserved_memory_mib} are to be kept "
+                "for the host: keep less, or reserve fewer hugepages"
             ]
         )
     if len(facts.cores) <= order.reserved_cores:
@@ -212,7 +213,7 @@ def _node_rows(host: Host, facts: NodeFacts, order: EnrolmentOrder) -> None:
                 f"{order.reserved_cores} are to be kept for the host: keep fewer"
             ]
         )
-    for_claims = facts.memory_mib - order.reserved_memory_mib
+    for_claims = facts.memory_for_guests_mib - order.reserved_memory_mib
     for_claims -= for_claims % MEMORY_GRAIN_MIB
     node = NumaNode.objects.create(
         host=host,

@@ -62,6 +62,12 @@ class NodeFacts:
     cores: tuple[CoreFacts, ...]
     hugepages: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def memory_for_guests_mib(self) -> int:
+        """What reserved hugepages leave: our domains are not backed by them."""
+        reserved_kib = sum(size_kib * count for size_kib, count in self.hugepages)
+        return self.memory_mib - reserved_kib // 1024
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionFacts:
