@@ -64,7 +64,7 @@ def reconcile(host_id: int, hypervisor: Hypervisor | None = None) -> list[Discre
     try:
         seen = look(hypervisor or connect(host.libvirt_uri))
     except HypervisorError:
-        note_unreachable(host_id)
+        note_unreachable(host_id, began)
         return open_discrepancies(host_id)
     with transaction.atomic():
         host = lock_host(host_id)
@@ -98,6 +98,9 @@ def open_discrepancies(host_id: int) -> list[Discrepancy]:
         .order_by("pk")
     )
 
+        if host.reconciled_at is not None and host.reconciled_at > began:
+            # A look that began later is in already: what this one saw is out of date.
+            return open_discrepancies(host_id)
 
 def _replaced(host: Host, seen: Observation) -> Finding:
     return Finding(

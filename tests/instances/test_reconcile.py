@@ -105,6 +105,48 @@ def test_failed_look_makes_the_host_unknown_and_changes_no_card(
 def test_poller_that_sees_nothing_at_all_writes_no_claim(
     host: Host, simulated_host: SimulatedHypervisor
 ) -> None:
+def test_look_that_is_overtaken_by_a_later_one_changes_nothing(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    devices = list(simulated_host.devices)
+    without(simulated_host, "0000:21:00")
+
+    def overtake(name: str) -> None:
+        if name == "cpu_seconds":
+            reconcile(host.pk, later)
+
+    def overtake_and_fail(name: str) -> None:
+        overtake(name)
+        if name == "cpu_seconds":
+            raise HostUnreachable("no answer in time")
+
+    later = SimulatedHypervisor(simulated_host.capabilities(), tuple(devices))
+    found = reconcile(host.pk, Faulty(simulated_host, overtake))
+    also_found = reconcile(host.pk, Faulty(simulated_host, overtake_and_fail))
+
+    assert (found, also_found) == ([], [])
+    assert Host.objects.get().connection == "ok"
+    assert host.cards.get(slot_path="0000:21:00").condition == "ready"
+
+
+def test_memory_that_went_to_hugepages_stops_sale(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    whole = simulated_host._capabilities
+    none = "<pages unit='KiB' size='2048'>0<"
+    assert none in whole
+    simulated_host._capabilities = whole.replace(none, none.replace("0<", "600<"), 1)
+
+    (found,) = reconcile(host.pk, simulated_host)
+
+    assert (found.kind, found.subject) == ("host_changed", "node 0")
+    assert "MiB of memory beside reserved hugepages" in found.detail
+    with pytest.raises(NoCapacity):
+        launch(make_order())
+    simulated_host._capabilities = whole
+    assert reconcile(host.pk, simulated_host) == []
+
+
     """Observation never writes allocation (cloudstack #11574)."""
     launched(simulated_host)
     claims = [list(m.objects.values()) for m in (CardClaim, NodeClaim)]
