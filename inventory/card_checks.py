@@ -111,6 +111,15 @@ def admit(card_id: int, actor: Actor) -> None:
         refresh_shape(host)
 
 
+def note_missing(card_id: int, actor: Actor) -> None:
+    """Take a card out of its check that its host no longer lists; once is enough."""
+    with transaction.atomic():
+        host, card = locked_card(card_id)
+        if card.condition in _WORKED_ON.values():
+            change_condition(card, CardCondition.MISSING, actor)
+            refresh_shape(host)
+
+
 def give_up(card_id: int, kind: CheckKind, actor: Actor) -> None:
     """Take a card out of a check that failed; after the second in a row, quarantine it.
 

@@ -96,6 +96,11 @@ class DatabaseCardRecords:
     def skipped(self, kind: str) -> None:
         self._record(kind, CheckOutcome.SKIPPED, "lab setting: not done", "", "")
 
+    def missing(self) -> None:
+        card_checks.note_missing(
+            self._card_id, self._actor("its host lists it no more")
+        )
+
     def admit(self) -> None:
         card_checks.admit(self._card_id, self._actor("checked, and as expected"))
 

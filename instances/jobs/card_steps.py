@@ -21,6 +21,7 @@ from inventory.console_report import (
 from inventory.exceptions import DomainNotFound, HostUnreachable, HypervisorError
 from inventory.hypervisor.check_domain import build_check_domain
 from inventory.hypervisor.port import DomainState, Hypervisor
+from inventory.hypervisor.xml import parse_function
 from inventory.topology import PciAddress
 
 _POLL_S = 0.3
@@ -77,6 +78,9 @@ class CardRecords(Protocol):
 
     def skipped(self, kind: str) -> None:
         """Keep that a check was skipped by the lab's setting."""
+
+    def missing(self) -> None:
+        """Keep that the host no longer lists the card."""
 
     def admit(self) -> None:
         """Put the card on sale."""
@@ -156,6 +160,10 @@ class _Check:
             # No knowledge is no failure: the check is made again when the host answers.
             raise
         except HypervisorError as error:
+            if not _is_listed(context):
+                # Pulled out is not broken: two such failures would quarantine it.
+                records.missing()
+                raise StepFailed("The card is no longer there.", str(error)) from error
             problems = [f"the host refused the check: code {error.code}: {error}"]
         # The guest and the verdict are the successor's if there is one.
         context.renew_lease(_LEASE_S)
@@ -241,6 +249,15 @@ def _run(context: CardContext, guest: CheckGuest, mode: str) -> str:
         if is_over or is_complete(console):
             return console
         time.sleep(_POLL_S)
+
+
+def _is_listed(context: CardContext) -> bool:
+    """A host that lists no function at all proves nothing."""
+    listed = {
+        parse_function(document).address
+        for document in context.hypervisor.pci_devices()
+    }
+    return not listed or listed.issuperset(context.card.functions)
 
 
 def _console(context: CardContext) -> str:

@@ -12,7 +12,7 @@ from instances.jobs import card_work, runner
 from instances.jobs.card_records import maintenance_uuid
 from instances.models import Job
 from inventory.choices import CardCondition, HostPolicy
-from inventory.exceptions import HostUnreachable
+from inventory.exceptions import HostUnreachable, HypervisorError
 from inventory.ledger import clock
 from inventory.models import Alert, Card, CardCheck, GpuModel, Host
 from tests.builders import make_card, make_host, make_order
@@ -105,6 +105,26 @@ def test_memory_counts_only_where_it_was_just_wiped() -> None:
 
     assert host.cards.get().condition == "ready"
     assert CardCheck.objects.filter(outcome="failed").count() == 0
+
+
+def test_card_that_was_pulled_out_is_missing_and_did_not_fail(
+    simulated_host: SimulatedHypervisor,
+) -> None:
+    host = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY)
+    simulated_host.devices = [
+        d for d in simulated_host.devices if "<bus>33</bus>" not in d
+    ]
+
+    def absent(name: str) -> None:
+        if name == "start_domain":
+            raise HypervisorError("Device 0000:21:00.0 not found", 38)
+
+    check_all(host, Faulty(simulated_host, absent))  # type: ignore[arg-type]
+
+    card = host.cards.get()
+    assert card.condition == "missing"
+    assert card.checks.filter(outcome="failed").count() == 0
+    assert Job.objects.get().state == "failed"
 
 
 def test_one_failure_is_tried_again() -> None:
