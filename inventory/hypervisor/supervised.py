@@ -6,19 +6,14 @@ the next call starts a new one. So a frozen host holds no caller longer than the
 
 import json
 import os
-import selectors
-import subprocess
-import sys
 import threading
-import time
-from pathlib import Path
 from typing import Any
 
 from inventory import exceptions
 from inventory.exceptions import HostUnreachable, HypervisorError
+from inventory.hypervisor.child import OPEN_TIMEOUT_S, DriverChild
 from inventory.hypervisor.port import DomainState
 
-OPEN_TIMEOUT_S = 15.0
 CALL_TIMEOUT_S = 30.0
 # Under emulation libvirt asks QEMU's CPU model hundreds of questions: 7-22 s measured.
 CAPABILITIES_TIMEOUT_S = 60.0
@@ -26,7 +21,6 @@ CAPABILITIES_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 300.0
 DESTROY_TIMEOUT_S = 60.0
 
-_ROOT = Path(__file__).resolve().parents[2]
 _ERRORS: dict[str, type[HypervisorError]] = {
     name: error
     for name, error in vars(exceptions).items()
@@ -39,8 +33,7 @@ class SupervisedHypervisor:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._child: subprocess.Popen[bytes] | None = None
-        self._buffer = b""
+        self._child: DriverChild | None = None
         self._lock = threading.Lock()
         self._owner_pid = 0
 
@@ -124,10 +117,11 @@ class SupervisedHypervisor:
 
     def _call(self, method: str, *args: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         with self._lock:
-            self._ensure_open()
-            request = json.dumps({"method": method, "args": args}).encode() + b"\n"
+            child = self._open_child()
+            request = json.dumps({"method": method, "args": args}).encode()
             try:
-                answer = self._exchange(request, time.monotonic() + timeout_s, method)
+                child.write_line(request, method)
+                answer = child.read_line(timeout_s, method)
             except BaseException:
                 # Ctrl-C too: the late answer would be taken for the next call's.
                 self._kill()
@@ -136,70 +130,38 @@ class SupervisedHypervisor:
                 if "bytes" in answer:
                     return bytes.fromhex(answer["bytes"])
                 return answer["result"]
-            error = _error_of(answer)
+            error = error_of(answer)
             if isinstance(error, HostUnreachable):
                 # libvirt does not reconnect; a child with a dead connection stays dead.
                 self._kill()
             raise error
 
-    def _ensure_open(self) -> None:
+    def _open_child(self) -> DriverChild:
         if self._owner_pid != os.getpid():
             # After a fork the child belongs to the parent: two writers on one pipe.
             self._child = None
-        if self._child is not None and self._child.poll() is None:
-            return
-        self._buffer = b""
+        if self._child is not None and self._child.is_running:
+            return self._child
         self._owner_pid = os.getpid()
-        self._child = subprocess.Popen(  # noqa: S603 -- our own module, no shell
-            [sys.executable, "-m", "inventory.hypervisor.libvirt_driver", self._uri],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=_ROOT,
-            # A session of its own: a Ctrl-C at the web server must not cut it off.
-            start_new_session=True,
-        )
+        self._child = child = DriverChild(self._uri)
         try:
-            answer = self._exchange(b"", time.monotonic() + OPEN_TIMEOUT_S, "open")
+            answer = child.read_line(OPEN_TIMEOUT_S, "open")
         except BaseException:
             self._kill()
             raise
         if "error" in answer:
             self._kill()
-            raise _error_of(answer)
-
-    def _exchange(self, request: bytes, deadline: float, what: str) -> dict[str, Any]:
-        child = self._child
-        assert child is not None and child.stdin and child.stdout  # noqa: S101, PT018
-        try:
-            child.stdin.write(request)
-            child.stdin.flush()
-        except OSError as error:
-            raise HostUnreachable(f"{self._uri}: connection lost at {what}") from error
-        with selectors.DefaultSelector() as selector:
-            selector.register(child.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
-                left = deadline - time.monotonic()
-                if left <= 0 or not selector.select(left):
-                    raise HostUnreachable(f"{self._uri}: no answer to {what} in time")
-                data = os.read(child.stdout.fileno(), 1 << 16)
-                if not data:
-                    raise HostUnreachable(f"{self._uri}: connection lost at {what}")
-                self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return dict(json.loads(line))
+            raise error_of(answer)
+        return child
 
     def _kill(self) -> None:
         child, self._child = self._child, None
-        if child is None or self._owner_pid != os.getpid():
-            return
-        child.kill()
-        child.wait()
-        for stream in (child.stdin, child.stdout):
-            if stream is not None:
-                stream.close()
+        if child is not None and self._owner_pid == os.getpid():
+            child.close()
 
 
-def _error_of(answer: dict[str, Any]) -> HypervisorError:
+def error_of(answer: dict[str, Any]) -> HypervisorError:
+    """Return the error that the child told of."""
     kind = _ERRORS.get(answer["error"], HypervisorError)
     return kind(answer["message"], answer["code"])
 

@@ -309,8 +309,7 @@ def test_child_that_dies_is_replaced() -> None:
     hypervisor.domains()
     child = hypervisor._child
     assert child is not None
-    child.kill()
-    child.wait()
+    child.close()
 
     assert len(hypervisor.domains()) == 1
     hypervisor.close()

@@ -1,0 +1,80 @@
+"""The driver as a child process: JSON lines in and out, each with a deadline."""
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from inventory.exceptions import HostUnreachable
+
+OPEN_TIMEOUT_S = 15.0
+# How often a child that tells of events shows that it lives.
+BEAT_S = 10.0
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class DriverChild:
+    """One `python -m inventory.hypervisor.libvirt_driver`, which opens one URI."""
+
+    def __init__(self, uri: str, *options: str) -> None:
+        self._uri = uri
+        self._buffer = b""
+        self._process = subprocess.Popen(  # noqa: S603 -- our own module, no shell
+            [
+                sys.executable,
+                *("-m", "inventory.hypervisor.libvirt_driver", uri),
+                *options,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=_ROOT,
+            # A session of its own: a Ctrl-C at the web server must not cut it off.
+            start_new_session=True,
+        )
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def write_line(self, line: bytes, what: str) -> None:
+        """Send one line. Raises HostUnreachable, which names `what`."""
+        assert self._process.stdin  # noqa: S101
+        try:
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise HostUnreachable(f"{self._uri}: connection lost at {what}") from error
+
+    def read_line(self, timeout_s: float, what: str) -> dict[str, Any]:
+        """Return the next line. Raises HostUnreachable if none comes in time."""
+        assert self._process.stdout  # noqa: S101
+        output = self._process.stdout
+        deadline = time.monotonic() + timeout_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                left = deadline - time.monotonic()
+                if left <= 0 or not selector.select(left):
+                    raise HostUnreachable(f"{self._uri}: no answer to {what} in time")
+                data = os.read(output.fileno(), 1 << 16)
+                if not data:
+                    raise HostUnreachable(f"{self._uri}: connection lost at {what}")
+                self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return dict(json.loads(line))
+
+    def kill(self) -> None:
+        """End the process; whoever reads from it in another thread is told at once."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process and leave nothing of it."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
