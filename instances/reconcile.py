@@ -4,7 +4,7 @@ It repairs nothing that could take a card from a running guest. The one thing th
 frees is a claim that no instance wants and whose domain the host has just denied.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -35,6 +35,8 @@ from inventory.observation import Observation, look
 UNUSED_CLAIM_S = 900
 # A silent host is asked ever less often, so that many of them hold few workers.
 _LONGEST_PAUSE_CYCLES = 8
+# A job's last events may come after its end.
+_JUST_ENDED = timedelta(seconds=5)
 
 
 def take_due_hosts() -> list[int]:
@@ -51,6 +53,30 @@ def take_due_hosts() -> list[int]:
             pause = min(2 ** min(host.failed_looks, 10), _LONGEST_PAUSE_CYCLES) * cycle
             Host.objects.filter(pk=host.pk).update(reconcile_due_at=Now() + pause)
     return [host.pk for host in due]
+
+
+def listened_hosts() -> dict[int, str]:
+    """Return the libvirt URI of every host whose events count, by host id."""
+    hosts = Host.objects.exclude(policy=HostPolicy.RETIRED)
+    return dict(hosts.values_list("pk", "libvirt_uri"))
+
+
+def make_due(news: Mapping[int, set[str]]) -> None:
+    """Have hosts looked at now on which something happened that is no job's work.
+
+    news: host id -> domains' UUIDs and devices' names. Two queries.
+    """
+    # Not a launch: what befalls its guest after its end is news.
+    just_ended = Q(finished_at__gt=Now() - _JUST_ENDED) & ~Q(kind=JobKind.LAUNCH)
+    working = Job.objects.filter(~Q(state__in=ENDED_JOB_STATES) | just_ended)
+    expected = {
+        maintenance_uuid(card_id) if card_id else str(uuid)
+        for card_id, uuid in working.values_list("card_id", "instance__uuid")
+    }
+    due = [host_id for host_id, subjects in news.items() if subjects - expected]
+    Host.objects.filter(pk__in=due, reconcile_due_at__gt=Now()).update(
+        reconcile_due_at=Now()
+    )
 
 
 def reconcile(host_id: int, hypervisor: Hypervisor | None = None) -> list[Discrepancy]:
@@ -70,6 +96,9 @@ def reconcile(host_id: int, hypervisor: Hypervisor | None = None) -> list[Discre
         host = lock_host(host_id)
         if host.policy == HostPolicy.RETIRED:
             return []
+        if host.reconciled_at is not None and host.reconciled_at > began:
+            # A look that began later is in already: what this one saw is out of date.
+            return open_discrepancies(host_id)
         if UUID(seen.facts.host_uuid) != host.host_uuid:
             _keep(host, [_replaced(host, seen)], began)
             note_unreachable(host_id)
@@ -98,9 +127,6 @@ def open_discrepancies(host_id: int) -> list[Discrepancy]:
         .order_by("pk")
     )
 
-        if host.reconciled_at is not None and host.reconciled_at > began:
-            # A look that began later is in already: what this one saw is out of date.
-            return open_discrepancies(host_id)
 
 def _replaced(host: Host, seen: Observation) -> Finding:
     return Finding(

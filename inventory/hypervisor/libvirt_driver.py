@@ -3,16 +3,18 @@
 `open()` to a frozen host hangs without limit and no signal interrupts a blocked libvirt
 call (DESIGN.md section 6), so the connection lives in a process that can be killed:
 `python -m inventory.hypervisor.libvirt_driver URI` answers JSON lines on its standard
-streams, and inventory.hypervisor.supervised keeps the deadlines.
+streams, and with `--events` it tells of events; inventory.hypervisor.supervised and
+inventory.hypervisor.events keep the deadlines.
 """
 
-import json
 import errno
+import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TextIO, TypeVar
 from uuid import uuid4
@@ -26,11 +28,23 @@ from inventory.exceptions import (
     HypervisorError,
     InvalidXml,
 )
+from inventory.hypervisor.child import BEAT_S
 from inventory.hypervisor.port import DomainState
 
 _KEEPALIVE_INTERVAL_S = 3
 _KEEPALIVE_COUNT = 3
 _POOL_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+_DOMAIN_EVENTS = {
+    libvirt.VIR_DOMAIN_EVENT_DEFINED: "defined",
+    libvirt.VIR_DOMAIN_EVENT_UNDEFINED: "undefined",
+    libvirt.VIR_DOMAIN_EVENT_STARTED: "started",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED: "stopped",
+    libvirt.VIR_DOMAIN_EVENT_CRASHED: "crashed",
+}
+_DEVICE_EVENTS = {
+    libvirt.VIR_NODE_DEVICE_EVENT_CREATED: "created",
+    libvirt.VIR_NODE_DEVICE_EVENT_DELETED: "deleted",
+}
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
     libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
@@ -67,18 +81,7 @@ class LibvirtHypervisor:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        try:
-            self._connection = libvirt.open(uri)
-        except libvirt.libvirtError as error:
-            raise HostUnreachable(str(error), error.get_error_code() or 0) from error
-        self._keep_alive()
-
-    def _keep_alive(self) -> None:
-        try:
-            self._connection.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT)
-        except libvirt.libvirtError:
-            # Drivers inside the library (test:///) have no peer to keep alive.
-            return
+        self._connection = _open(uri)
 
     def translated(self, error: libvirt.libvirtError) -> HypervisorError:
         """Return our error for libvirt's; a dead connection counts before any code.
@@ -287,9 +290,6 @@ class LibvirtHypervisor:
             found.delete()
 
 
-def _known_volume(
-    pool: libvirt.virStoragePool, name: str
-) -> libvirt.virStorageVol | None:
 def _is_unplugged(error: libvirt.libvirtError) -> bool:
     """While a device is being let go libvirt lists it still, and finds no file of it."""
     code = error.get_error_code()
@@ -298,6 +298,9 @@ def _is_unplugged(error: libvirt.libvirtError) -> bool:
     )
 
 
+def _known_volume(
+    pool: libvirt.virStoragePool, name: str
+) -> libvirt.virStorageVol | None:
     try:
         return pool.storageVolLookupByName(name)
     except libvirt.libvirtError as error:
@@ -371,17 +374,42 @@ def _error(error: HypervisorError) -> dict[str, Any]:
     return {"error": type(error).__name__, "message": str(error), "code": error.code}
 
 
-def serve(uri: str, requests: TextIO, answers: TextIO) -> None:
-    """Open `uri` and answer one JSON line with one; ends with the input."""
+def _open(uri: str) -> libvirt.virConnect:
+    """Open a connection that notices when its peer is gone."""
+    try:
+        connection = libvirt.open(uri)
+    except libvirt.libvirtError as error:
+        raise HostUnreachable(str(error), error.get_error_code() or 0) from error
+    # Drivers inside the library (test:///) have no peer to keep alive.
+    with suppress(libvirt.libvirtError):
+        connection.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT)
+    return connection
+
+
+class _Answers:
+    """JSON lines on a stream, from several threads."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, answer: dict[str, Any]) -> None:
+        with self._lock:
+            self._stream.write(json.dumps(answer) + "\n")
+            self._stream.flush()
+
+
+def _prepare_libvirt() -> None:
     libvirt.registerErrorHandler(lambda *_: None, None)
     # Before open(): without the loop there is no keepalive and a dead peer hangs calls.
     libvirt.virEventRegisterDefaultImpl()
     threading.Thread(target=_run_event_loop, daemon=True).start()
 
-    def send(answer: dict[str, Any]) -> None:
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
 
+def serve(uri: str, requests: TextIO, answers: TextIO) -> None:
+    """Open `uri` and answer one JSON line with one; ends with the input."""
+    _prepare_libvirt()
+    send = _Answers(answers).send
     try:
         hypervisor = LibvirtHypervisor(uri)
     except HypervisorError as error:
@@ -392,8 +420,48 @@ def serve(uri: str, requests: TextIO, answers: TextIO) -> None:
         send(_answer(hypervisor, line))
 
 
+def tell_events(uri: str, answers: TextIO) -> None:
+    """Open `uri` and tell of each event, and every BEAT_S of life; ends with the host."""
+    _prepare_libvirt()
+    send = _Answers(answers).send
+    lost = threading.Event()
+
+    def domain_event(_: Any, domain: Any, event: int, _detail: int, _o: Any) -> None:
+        if event in _DOMAIN_EVENTS:
+            send({"subject": domain.UUIDString(), "what": _DOMAIN_EVENTS[event]})
+
+    def device_event(_: Any, device: Any, event: int, _detail: int, _o: Any) -> None:
+        # Every guest's network card comes and goes as a device too.
+        if event in _DEVICE_EVENTS and device.name().startswith("pci_"):
+            send({"subject": device.name(), "what": _DEVICE_EVENTS[event]})
+
+    try:
+        connection = _open(uri)
+    except HypervisorError as error:
+        send(_error(error))
+        return
+    connection.registerCloseCallback(lambda *_: lost.set(), None)
+    lifecycle = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
+    connection.domainEventRegisterAny(None, lifecycle, domain_event, None)
+    lifecycle = libvirt.VIR_NODE_DEVICE_EVENT_ID_LIFECYCLE
+    connection.nodeDeviceEventRegisterAny(None, lifecycle, device_event, None)
+    send({"result": "open"})
+    while not lost.wait(BEAT_S):
+        send({})
+
+
+def _end_with(requests: TextIO) -> None:
+    """End this process with its parent, even while libvirt hangs in open()."""
+    requests.read()
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.stdin, sys.stdout)
+    if "--events" in sys.argv[2:]:
+        threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
+        tell_events(sys.argv[1], sys.stdout)
+    else:
+        serve(sys.argv[1], sys.stdin, sys.stdout)
     sys.stdout.flush()
     # The event loop thread may hold a lock of libvirt's: leave without its clean-up.
     os._exit(0)

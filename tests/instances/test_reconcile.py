@@ -11,10 +11,13 @@ from django.utils import timezone
 
 from instances import reconcile as module
 from instances.actions.launch import launch
+from instances.choices import JobKind
 from instances.exceptions import NoCapacity
 from instances.jobs import card_work, runner
+from instances.jobs.card_records import maintenance_uuid
+from instances.jobs.queueing import queue
 from instances.models import Instance, Job
-from instances.reconcile import reconcile, take_due_hosts
+from instances.reconcile import make_due, reconcile, take_due_hosts
 from inventory.choices import CardCondition, HostPolicy
 from inventory.enrolment import EnrolmentOrder, enrol
 from inventory.exceptions import EnrolmentRefused, HostUnreachable
@@ -102,9 +105,6 @@ def test_failed_look_makes_the_host_unknown_and_changes_no_card(
     launch(make_order())
 
 
-def test_poller_that_sees_nothing_at_all_writes_no_claim(
-    host: Host, simulated_host: SimulatedHypervisor
-) -> None:
 def test_look_that_is_overtaken_by_a_later_one_changes_nothing(
     host: Host, simulated_host: SimulatedHypervisor
 ) -> None:
@@ -147,6 +147,9 @@ def test_memory_that_went_to_hugepages_stops_sale(
     assert reconcile(host.pk, simulated_host) == []
 
 
+def test_poller_that_sees_nothing_at_all_writes_no_claim(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
     """Observation never writes allocation (cloudstack #11574)."""
     launched(simulated_host)
     claims = [list(m.objects.values()) for m in (CardClaim, NodeClaim)]
@@ -379,6 +382,41 @@ def test_each_due_host_is_taken_once_and_silent_ones_ever_less_often(
     take_due_hosts()
     wait = Host.objects.get().reconcile_due_at - timezone.now()
     assert timedelta(seconds=200) < wait <= timedelta(seconds=240)
+
+
+def test_news_make_a_host_due_unless_a_job_makes_them(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    instance = launched(simulated_host)
+    news = {host.pk: {str(instance.uuid)}}
+    job = Job.objects.filter(instance=instance)
+    later = timezone.now() + timedelta(hours=1)
+    Host.objects.update(reconcile_due_at=later)
+
+    job.update(state="running", finished_at=None)
+    make_due(news)
+    assert take_due_hosts() == []
+    # A guest that dies as soon as it was launched is news, one just deleted is none.
+    job.update(state="succeeded", finished_at=timezone.now(), kind="delete")
+    make_due(news)
+    assert take_due_hosts() == []
+    job.update(kind="launch")
+    make_due(news)
+
+    assert take_due_hosts() == [host.pk]
+
+
+@pytest.mark.parametrize("subject", ["", "pci_0000_21_00_0"])
+def test_news_of_no_domain_make_a_host_due(host: Host, subject: str) -> None:
+    queue(JobKind.TEST, "user:tester", 60, card=host.cards.get(slot_path="0000:21:00"))
+    checked = maintenance_uuid(host.cards.get(slot_path="0000:21:00").pk)
+    Host.objects.update(reconcile_due_at=timezone.now() + timedelta(hours=1))
+
+    make_due({host.pk: {checked}})
+    assert take_due_hosts() == []
+    make_due({host.pk: {checked, subject}})
+
+    assert take_due_hosts() == [host.pk]
 
 
 def test_command_fails_while_hosts_differ_or_are_unknown(
