@@ -167,7 +167,7 @@ def stranger_on(address: str, uuid: str) -> str:
     return build_check_domain(
         uuid=uuid,
         name=f"stranger-{uuid[:8]}",
-        title="",
+        title="a stranger",
         domain_type="qemu",
         kernel_path="/var/lib/libvirt/images/probe.elf",
         initrd_path="",

@@ -7,7 +7,7 @@ that starts them with `make run`. Logs: `.local/log/e2e-*.log`.
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from deploy.local.problems import LocalStackError, tail
 from deploy.local.progress import describe
 from deploy.local.services import ServiceRegistry
 from deploy.local.suite import E2E_HOST_NAME, E2E_LOCK
+from tests.e2e.observing import Rows
 from tests.gpuhost.host import VirtualGpuHost
 
 DATABASE = "gpucloud_e2e"
@@ -69,6 +70,7 @@ class Stack:
     django: Django
     services: ServiceRegistry
     port: int
+    rows: Rows
 
     def manage(self, *arguments: str, stdin: str = "") -> str:
         """Run manage.py on the stack's database and return its standard output."""
@@ -93,6 +95,18 @@ class Stack:
         """Start the worker again and wait until it works."""
         self.services.ensure(self.django.worker())
         wait_for_worker(self.services, self.django)
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Have nobody look at hosts for a while; afterwards one is looked at at once."""
+        self.services.stop(self.django.watch().name)
+        due = "Host.objects.update(reconcile_due_at='{}')"
+        self.rows(due.format("2100-01-01T00:00Z"))
+        try:
+            yield
+        finally:
+            self.rows(due.format("2000-01-01T00:00Z"))
+            self.services.ensure(self.django.watch())
 
     def enrol(self, name: str, libvirt_uri: str) -> None:
         """Have one more host in the inventory."""
@@ -135,6 +149,8 @@ def _start(server_url: str, undo: ExitStack) -> Stack:
         **django_environment(database_url, secrets["secret_key"]),
         # Faults are to be seen in seconds.
         "GPUCLOUD_RECONCILE_CYCLE_S": str(CYCLE_S),
+        # Several faults of one session end in quarantine; nobody is there to be asked.
+        "GPUCLOUD_QUARANTINE_SHARE_PERCENT": "100",
     }
     django = Django(layout, env, prefix="e2e-")
     gpuhost = VirtualGpuHost(
@@ -151,6 +167,8 @@ def _start(server_url: str, undo: ExitStack) -> Stack:
     wait_for_web(services, django, port)
     wait_for_worker(services, django)
     provision.wait_for_cards(django)
+    rows = Rows(django)
+    undo.callback(rows.close)
     return Stack(
         url=f"http://{ports.LOOPBACK}:{port}",
         staff=Staff(**secrets["staff"]),
@@ -161,6 +179,7 @@ def _start(server_url: str, undo: ExitStack) -> Stack:
         django=django,
         services=services,
         port=port,
+        rows=rows,
     )
 
 

@@ -13,6 +13,8 @@ import pytest
 from inventory.hypervisor.supervised import SupervisedHypervisor
 from inventory.hypervisor.xml import LiveDomain, parse_domain
 from tests.e2e.conftest import Stack
+from tests.e2e.observing import rows
+from tests.simulated import stranger_on
 
 pytestmark = [pytest.mark.e2e, pytest.mark.gpuhost]
 LAUNCH_S = 180
@@ -110,16 +112,6 @@ def hypervisor(stack: Stack) -> Iterator[SupervisedHypervisor]:
     connection.close()
 
 
-def rows(stack: Stack, expression: str) -> Any:
-    """Evaluate an expression over the stack's rows and return it through JSON."""
-    code = (
-        "import json; from inventory.models import *; from instances.models import *; "
-        f"print('ROWS=' + json.dumps({expression}, default=str))"
-    )
-    output = stack.manage("shell", "-v0", "-c", code)
-    return json.loads(output.rsplit("ROWS=", 1)[1].splitlines()[0])
-
-
 def claims_of(stack: Stack, instance_id: int) -> dict[str, Any]:
     consumer = f"Instance.objects.get(pk={instance_id}).uuid"
     return {
@@ -204,33 +196,20 @@ def test_used_card_is_refused_by_libvirt_and_the_launch_is_undone(
         "CardClaim.objects.filter(released_at=None)"
         ".values_list('card__slot_path', flat=True)))",
     )
-    # Reconciliation would see the stranger and keep the card from sale: this is about
-    # the time until then.
-    rows(
-        stack,
-        "Host.objects.update(reconcile_due_at=__import__('datetime').datetime.now("
-        "__import__('datetime').UTC) + __import__('datetime').timedelta(seconds=25))",
-    )
     # The next launch takes the neighbour of the first card: best fit fills the node.
     neighbour = next(slot for slot in free if slot[:6] == claimed["cards"][0][:6])
-    hypervisor.define_domain(
-        f"""<domain type='qemu'><name>stranger</name><uuid>{stranger}</uuid>
-        <memory unit='MiB'>64</memory><vcpu>1</vcpu>
-        <os><type arch='x86_64' machine='q35'>hvm</type>
-        <kernel>/var/lib/libvirt/images/probe.elf</kernel></os>
-        <devices><memballoon model='none'/>
-        <hostdev mode='subsystem' type='pci' managed='yes'><source><address
-        domain='0x0' bus='0x{neighbour[5:7]}' slot='0x0' function='0x0'/></source>
-        </hostdev></devices></domain>"""
-    )
-    try:
-        hypervisor.start_domain(stranger)
+    hypervisor.define_domain(stranger_on(f"{neighbour}.0", stranger))
+    # Reconciliation would see the stranger and keep the card from sale: this is about
+    # the time until then.
+    with stack.unwatched():
+        try:
+            hypervisor.start_domain(stranger)
 
-        second = employee.create(1)
-        employee.wait_gone(second["id"])
-    finally:
-        hypervisor.destroy_domain(stranger)
-        hypervisor.undefine_domain(stranger)
+            second = employee.create(1)
+            employee.wait_gone(second["id"])
+        finally:
+            hypervisor.destroy_domain(stranger)
+            hypervisor.undefine_domain(stranger)
 
     _, events = employee.call("GET", "/v4/account/events")
     failed = next(e for e in events["data"] if e["entity"]["id"] == second["id"])

@@ -66,6 +66,13 @@ CARDS = {
     for card in (
         Card("rtx6000", ("gpu-rtx6000",), "10de:1e30", "0300"),
         Card("rtx6000+audio", ("gpu-rtx6000", "audio-rtx6000"), "10de:1e30", "0300"),
+        # the second function is the host's own driver's at once: no viable group
+        Card(
+            "rtx6000+rng",
+            ("gpu-rtx6000", "virtio-rng-pci,multifunction=on"),
+            "10de:1e30",
+            "0300",
+        ),
         Card("l40s", ("gpu-l40s",), "10de:26b9", "0302"),
         Card("h100", ("gpu-h100",), "10de:2331", "0302"),
     )
