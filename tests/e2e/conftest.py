@@ -8,7 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -38,6 +38,8 @@ CARD = "rtx6000"
 CYCLE_S = 10
 OTHER_STACK_S = 1800
 MANAGE_S = 300
+CARDS_CHECKED_S = 180
+LITTLE_PATIENCE_S = 20
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Stack:
     services: ServiceRegistry
     port: int
     rows: Rows
+    # What was waited for and did not come.
+    in_vain: list[str] = field(default_factory=list)
 
     def manage(self, *arguments: str, stdin: str = "") -> str:
         """Run manage.py on the stack's database and return its standard output."""
@@ -86,6 +90,17 @@ class Stack:
         )
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
+
+    def wait_for_cards(self) -> None:
+        """Wait until every card is checked; not for long once that was in vain.
+
+        Otherwise one dead host would cost every test its whole patience.
+        """
+        self.gpuhost.running()
+        patience_s = LITTLE_PATIENCE_S if self.in_vain else CARDS_CHECKED_S
+        self.in_vain.append("until the cards are checked")
+        self.manage("wait_for_cards", "--timeout", str(patience_s))
+        self.in_vain.clear()
 
     def stop_worker(self) -> None:
         """End the worker, as a crash of its machine would: jobs stay where they are."""

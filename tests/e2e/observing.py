@@ -111,6 +111,6 @@ def sells(stack: "Stack", count: int) -> None:
 def healed(stack: "Stack") -> None:
     """Wait until nothing differs and every card has been checked; the ledger adds up."""
     eventually(lambda: open_kinds(stack) == [], "discrepancies stay open")
-    stack.manage("wait_for_cards")
+    stack.wait_for_cards()
     stack.manage("reconcile")
     stack.manage("verify_ledger")

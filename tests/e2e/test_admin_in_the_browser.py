@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, stack: Stack) -> Iterator[Page]:
     """Give a page of a person of staff who has just logged in."""
-    stack.manage("wait_for_cards")
+    stack.wait_for_cards()
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     faults: list[str] = []
@@ -96,7 +96,7 @@ def test_launch_by_clicks_and_delete(page: Page, stack: Stack, cards: int) -> No
     page.goto(stack.url)
     assert numbers(page)["used"] == 0
     # Released cards are cleaning first, and free once they have passed.
-    stack.manage("wait_for_cards")
+    stack.wait_for_cards()
     page.goto(stack.url)
     assert numbers(page)["free"] == 4
 

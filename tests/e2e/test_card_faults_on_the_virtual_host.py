@@ -86,7 +86,7 @@ def test_launch_on_a_card_that_was_just_pulled_out_is_undone(
         )
 
     eventually(lambda: open_kinds(stack) == ["card_vanished"], "not told of")
-    stack.manage("wait_for_cards")
+    stack.wait_for_cards()
     sells(stack, 3)
     assert is_refused(employee, 4)
     faults.plug_card(stack.gpuhost, slot=SLOT)
@@ -118,7 +118,7 @@ def test_card_pulled_out_in_use_is_missing_once_its_guest_has_gone(
     employee.wait_gone(instance["id"])
     eventually(lambda: open_kinds(stack) == ["card_vanished"], "not told of")
     assert condition(stack, PATH) == "missing"
-    stack.manage("wait_for_cards")
+    stack.wait_for_cards()
     sells(stack, 3)
     faults.plug_card(stack.gpuhost, slot=SLOT)
     eventually(

@@ -31,7 +31,7 @@ def tenancy(stack: Stack, employee: Customer, cards: int) -> list[tuple[int, int
     found = residues(employee, instance["id"])
     employee.call("DELETE", f"/v4/linode/instances/{instance['id']}")
     employee.wait_gone(instance["id"])
-    stack.manage("wait_for_cards")
+    stack.wait_for_cards()
     return found
 
 
@@ -82,7 +82,7 @@ def test_without_sanitising_the_next_tenant_reads_the_last(
         "__import__('inventory.ledger').ledger.Actor('user:test', 'was skipped')).pk "
         "for c in Card.objects.all()]",
     )
-    stack.manage("wait_for_cards")
+    stack.wait_for_cards()
 
 
 def test_free_card_pulled_out_is_missing_and_checked_when_it_is_back(
@@ -154,5 +154,5 @@ def test_frozen_host_is_unknown_and_sells_nothing_until_it_answers(
     finally:
         faults.continue_host(stack.gpuhost)
     eventually(lambda: rows(stack, "Host.objects.get().connection") == "ok", "not back")
-    stack.manage("wait_for_cards")
+    stack.wait_for_cards()
     stack.manage("verify_ledger")

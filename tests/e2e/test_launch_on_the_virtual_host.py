@@ -97,7 +97,7 @@ def employee(stack: Stack) -> Iterator[Customer]:
     """Give an employee's client; whatever is left running afterwards is deleted."""
     customer = Customer(stack, "employee")
     # What the test before released is scrubbed and tested first.
-    stack.manage("wait_for_cards")
+    stack.wait_for_cards()
     yield customer
     _, listed = customer.call("GET", "/v4/linode/instances")
     for instance in listed["data"]:
@@ -220,7 +220,7 @@ def test_used_card_is_refused_by_libvirt_and_the_launch_is_undone(
     detail = rows(stack, f"Job.objects.get(instance={second['id']}).internal_detail")
     assert f"PCI device {neighbour}.0 is in use" in detail
     # The card that the launch gave back is scrubbed by a guest of ours meanwhile.
-    stack.manage("wait_for_cards")
+    stack.wait_for_cards()
     # Not looked at for so long, the host would sell nothing to the next test.
     stack.manage("reconcile")
     assert set(hypervisor.domains()) == {claimed["uuid"]}
