@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.db import connection
 from lxml import etree
@@ -13,6 +14,23 @@ from tests.simulated import SimulatedHypervisor
 
 pytest_plugins = ["tests.gpuhost.fixtures"]
 
+# The suite's run is the same every time; `--hypothesis-profile=long` looks for news.
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    max_examples=20,
+    stateful_step_count=25,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.register_profile(
+    "long",
+    hypothesis.settings.get_profile("suite"),
+    derandomize=False,
+    max_examples=1000,
+    stateful_step_count=50,
+)
+hypothesis.settings.load_profile("suite")
 DATA = Path(__file__).parent / "data"
 
 

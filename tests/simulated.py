@@ -35,6 +35,9 @@ class SimulatedHypervisor:
         # By slot: bytes that a tenant left in the card's memory, bytes that fail a check.
         self.residue: dict[str, int] = {}
         self.bad_bytes: dict[str, int] = {}
+        # By slot: the last tenant on the card. leaks: who met another's bytes, and whose.
+        self.last_tenant: dict[str, str] = {}
+        self.leaks: list[tuple[str, str, str]] = []
         self.volumes: dict[tuple[str, str], bytes] = {}
         self._lock = threading.RLock()
 
@@ -108,7 +111,7 @@ class SimulatedHypervisor:
         mode = re.search(r"mode=(\w+)", text)
         if mode is None:
             for address in parse_domain(text).hostdevs:
-                self.residue[address.slot_path] = 4096
+                self._use(address.slot_path, uuid)
             return b"PROBE-DONE\r\n"
         (card, *_) = parse_domain(text).hostdevs
         bad = self.bad_bytes.get(card.slot_path, 0)
@@ -125,6 +128,26 @@ class SimulatedHypervisor:
             lines.append(f"MEMORY index=0 bytes=67108864 bad={bad} nonzero={left}")
         lines.append(f"CARD-CHECK-DONE cards=1 result={'fail' if bad else 'pass'}")
         return "\r\n".join([*lines, ""]).encode()
+
+    def _use(self, slot: str, tenant: str) -> None:
+        before = self.last_tenant.get(slot, tenant)
+        if self.residue.get(slot) and before != tenant:
+            self.leaks.append((slot, before, tenant))
+        self.last_tenant[slot] = tenant
+        self.residue[slot] = 4096
+
+    def reboot(self) -> None:
+        """Every domain is off; none starts by itself, and cards keep their bytes."""
+        with self._lock:
+            self.states = dict.fromkeys(self.states, DomainState.OFF)
+            self.cpu_time_s = 1.0
+
+    def take_out(self, slot: str) -> list[str]:
+        """Take the card out of its slot, or have it fall off the bus; return it."""
+        bus = f"<bus>{int(slot.split(':')[1], 16)}</bus>"
+        taken = [device for device in self.devices if bus in device]
+        self.devices = [device for device in self.devices if bus not in device]
+        return taken
 
     def domain_state(self, uuid: str) -> DomainState:
         if uuid not in self.states:

@@ -66,11 +66,6 @@ def kinds(found: list[Discrepancy]) -> list[str]:
     return sorted(row.kind for row in found)
 
 
-def without(hypervisor: SimulatedHypervisor, slot: str) -> None:
-    bus = int(slot.split(":")[1], 16)
-    hypervisor.devices = [d for d in hypervisor.devices if f"<bus>{bus}</bus>" not in d]
-
-
 def test_agreement_is_no_discrepancy(
     host: Host, simulated_host: SimulatedHypervisor
 ) -> None:
@@ -169,7 +164,7 @@ def test_card_that_vanished_is_missing_and_checked_when_it_returns(
     host: Host, simulated_host: SimulatedHypervisor
 ) -> None:
     devices = list(simulated_host.devices)
-    without(simulated_host, "0000:21:00")
+    simulated_host.take_out("0000:21:00")
 
     assert kinds(reconcile(host.pk, simulated_host)) == ["card_vanished"]
     card = host.cards.get(slot_path="0000:21:00")
@@ -192,7 +187,7 @@ def test_quarantined_card_comes_back_quarantined(
     card = host.cards.get(slot_path="0000:21:00")
     quarantine(card.pk, Actor("user:ann", "smells"))
     devices = list(simulated_host.devices)
-    without(simulated_host, "0000:21:00")
+    simulated_host.take_out("0000:21:00")
     reconcile(host.pk, simulated_host)
     simulated_host.devices = devices
 
@@ -208,7 +203,7 @@ def test_used_card_that_vanished_keeps_its_claim_and_returns_dirty(
     instance = launched(simulated_host)
     card = Card.objects.get(claims__consumer=instance.uuid)
     devices = list(simulated_host.devices)
-    without(simulated_host, card.slot_path)
+    simulated_host.take_out(card.slot_path)
 
     reconcile(host.pk, simulated_host)
 
@@ -225,7 +220,7 @@ def test_new_card_is_unverified_until_checked(
     host: Host, simulated_host: SimulatedHypervisor
 ) -> None:
     devices = list(simulated_host.devices)
-    without(simulated_host, "0000:61:00")
+    simulated_host.take_out("0000:61:00")
     (gone,) = [d for d in devices if d not in simulated_host.devices][:1]
     simulated_host.devices = [
         *devices,
