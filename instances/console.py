@@ -1,8 +1,8 @@
 """Read the serial console that a guest wrote, from its host."""
 
-from instances.domain_xml import CONSOLE_POOL
 from instances.models import Instance
 from instances.selectors import host_of, spec_of
+from inventory.hypervisor.console import CONSOLE_POOL, console_volume
 from inventory.hypervisor.supervised import connect
 
 MAX_BYTES = 64 * 1024
@@ -18,6 +18,6 @@ def read_console(instance: Instance, max_bytes: int = MAX_BYTES) -> str:
     if host is None or spec is None:
         return ""
     tail = connect(host.libvirt_uri).read_volume_tail(
-        CONSOLE_POOL, spec.console_volume, max_bytes
+        CONSOLE_POOL, console_volume(spec.uuid), max_bytes
     )
     return tail.decode("utf-8", errors="replace")

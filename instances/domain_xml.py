@@ -1,6 +1,6 @@
 """Build the libvirt domain document of an instance, and compare a live one with it; pure.
 
-Source: libvirt formatdomain, "cputune", "numatune", "hostdev", "pcie-expander-bus".
+Source: libvirt formatdomain, "numatune", "pcie-expander-bus".
 """
 
 from dataclasses import dataclass
@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from lxml import etree
 from lxml.builder import E
 
+from inventory.hypervisor.console import console_file
+from inventory.hypervisor.domain_parts import (
+    cpu_set,
+    cputune,
+    guest_cpu,
+    hostdevs,
+    kernel_boot,
+    serial_console,
+)
 from inventory.hypervisor.xml import METADATA_NAMESPACE, LiveDomain
 from inventory.topology import PciAddress
 
-CONSOLE_POOL = "gpucloud-console"
-CONSOLE_FOLDER = "/var/log/libvirt/gpucloud"
 _METADATA_VERSION = "1"
 
 
@@ -65,11 +72,6 @@ class DomainSpec:
     def is_split(self) -> bool:
         return len(self.cells) > 1
 
-    @property
-    def console_volume(self) -> str:
-        """The serial log's file name; the UUID, so that no label can name a path."""
-        return f"{self.uuid}.log"
-
 
 def build_domain(spec: DomainSpec) -> str:
     """Return the document. Raises ValueError on a control character in a text."""
@@ -83,9 +85,9 @@ def build_domain(spec: DomainSpec) -> str:
         E.vcpu(str(len(spec.vcpu_pins)), placement="static"),
         _cputune(spec),
         _numatune(spec),
-        _os(spec),
+        kernel_boot(spec.kernel_path, spec.initrd_path, spec.cmdline),
         E.features(E.acpi(), E.apic()),
-        *_cpu(spec),
+        *guest_cpu(spec.domain_type, *_guest_numa(spec)),
         E.clock(offset="utc"),
         E.on_poweroff("destroy"),
         E.on_reboot("restart"),
@@ -107,24 +109,14 @@ def _metadata(spec: DomainSpec) -> etree._Element:
     return E.metadata(instance)
 
 
-def _cpu_set(cpus: set[int]) -> str:
-    return ",".join(map(str, sorted(cpus)))
-
-
 def _cputune(spec: DomainSpec) -> etree._Element:
     claimed = {cpu for cell in spec.cells for cpu in cell.claimed_cpus}
-    return E.cputune(
-        *(
-            E.vcpupin(vcpu=str(vcpu), cpuset=str(cpu))
-            for vcpu, cpu in spec.vcpu_pins.items()
-        ),
-        E.emulatorpin(cpuset=_cpu_set(claimed)),
-    )
+    return cputune(list(spec.vcpu_pins.values()), claimed)
 
 
 def _numatune(spec: DomainSpec) -> etree._Element:
     nodes = {cell.node for cell in spec.cells}
-    tune = E.numatune(E.memory(mode="strict", nodeset=_cpu_set(nodes)))
+    tune = E.numatune(E.memory(mode="strict", nodeset=cpu_set(nodes)))
     if spec.is_split:
         for index, cell in enumerate(spec.cells):
             tune.append(
@@ -133,47 +125,33 @@ def _numatune(spec: DomainSpec) -> etree._Element:
     return tune
 
 
-def _os(spec: DomainSpec) -> etree._Element:
-    system = E.os(E.type("hvm", arch="x86_64", machine="q35"))
-    system.append(E.kernel(spec.kernel_path))
-    if spec.initrd_path:
-        system.append(E.initrd(spec.initrd_path))
-    if spec.cmdline:
-        system.append(E.cmdline(spec.cmdline))
-    return system
-
-
-def _cpu(spec: DomainSpec) -> list[etree._Element]:
-    numa = []
-    if spec.is_split:
-        first = 0
-        cells = []
-        for index, cell in enumerate(spec.cells):
-            last = first + len(cell.cpus) - 1
-            cells.append(
-                E.cell(
-                    id=str(index),
-                    cpus=f"{first}-{last}",
-                    memory=str(cell.memory_mib),
-                    unit="MiB",
-                )
+def _guest_numa(spec: DomainSpec) -> list[etree._Element]:
+    """Return the guest's own nodes, if it is split."""
+    if not spec.is_split:
+        return []
+    first = 0
+    cells = []
+    for index, cell in enumerate(spec.cells):
+        last = first + len(cell.cpus) - 1
+        cells.append(
+            E.cell(
+                id=str(index),
+                cpus=f"{first}-{last}",
+                memory=str(cell.memory_mib),
+                unit="MiB",
             )
-            first = last + 1
-        numa = [E.numa(*cells)]
-    if spec.domain_type == "kvm":
-        return [E.cpu(*numa, mode="host-passthrough", check="none", migratable="off")]
-    return [E.cpu(*numa)] if numa else []
+        )
+        first = last + 1
+    return [E.numa(*cells)]
 
 
 def _devices(spec: DomainSpec) -> etree._Element:
-    controllers, hostdevs = _pci_tree(spec)
-    log = f"{CONSOLE_FOLDER}/{spec.console_volume}"
+    controllers, cards = _pci_tree(spec)
     return E.devices(
         *controllers,
         E.controller(type="usb", model="none"),
-        E.serial(E.log(file=log, append="on"), E.target(port="0"), type="pty"),
-        E.console(E.target(type="serial", port="0"), type="pty"),
-        *hostdevs,
+        *serial_console(console_file(spec.uuid)),
+        *cards,
         E.memballoon(model="none"),
     )
 
@@ -203,13 +181,13 @@ def _pci_tree(
                     model="pcie-expander-bus",
                 )
             )
-    hostdevs = []
+    devices = []
     for cell in with_cards:
         for slot, functions in enumerate(spec.cells[cell].cards):
             port = len(controllers)
             controllers.append(_root_port(port, parents[cell], slot))
-            hostdevs += _hostdevs(functions, port)
-    return controllers, hostdevs
+            devices += hostdevs(functions, port)
+    return controllers, devices
 
 
 def _root_port(index: int, parent: int | None, slot: int) -> etree._Element:
@@ -219,34 +197,6 @@ def _root_port(index: int, parent: int | None, slot: int) -> etree._Element:
             E.address(type="pci", bus=hex(parent), slot=hex(slot), function="0x0")
         )
     return port
-
-
-def _hostdevs(functions: tuple[PciAddress, ...], bus: int) -> list[etree._Element]:
-    several = {"multifunction": "on"} if len(functions) > 1 else {}
-    return [
-        E.hostdev(
-            E.driver(name="vfio"),
-            E.source(
-                E.address(
-                    domain=f"0x{source.domain:04x}",
-                    bus=f"0x{source.bus:02x}",
-                    slot=f"0x{source.slot:02x}",
-                    function=f"0x{source.function:x}",
-                )
-            ),
-            E.address(
-                type="pci",
-                bus=hex(bus),
-                slot="0x0",
-                function=f"0x{source.function:x}",
-                **(several if number == 0 else {}),
-            ),
-            mode="subsystem",
-            type="pci",
-            managed="yes",
-        )
-        for number, source in enumerate(functions)
-    ]
 
 
 def differences(spec: DomainSpec, live: LiveDomain) -> list[str]:

@@ -24,13 +24,12 @@ from inventory.models import (
     PciId,
     Region,
 )
+from inventory.preflight import problem_of
 from inventory.topology import HostFacts, NodeFacts
 
 # What claims may take of a node is rounded down to this: hosts of one make differ by a few
 # MiB, and each amount would be a free shape of its own (inventory.shape).
 MEMORY_GRAIN_MIB = 128
-# libvirt's remote transports; plain tcp has no authentication and is for labs.
-_SECURE_URIS = ("qemu+tls://", "qemu+ssh://", "qemu+libssh2://", "qemu:///")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +89,9 @@ def _check_order(order: EnrolmentOrder) -> Region:
     if region is None:
         known = ", ".join(Region.objects.values_list("slug", flat=True)) or "none yet"
         problems.append(f"region: {order.region!r} is not known (known: {known})")
-    is_tcp = order.uri.startswith("qemu+tcp://")
-    if not order.uri.startswith(_SECURE_URIS) and not is_tcp:
-        problems.append(
-            f"URI: {order.uri!r} is no libvirt address of a QEMU host, such as "
-            "qemu+tls://HOST/system"
-        )
-    if is_tcp and not settings.LAB:
+    if problem := problem_of(order.uri):
+        problems.append(f"URI: {problem}")
+    if order.uri.startswith("qemu+tcp://") and not settings.LAB:
         problems.append(
             "URI: qemu+tcp is neither encrypted nor authenticated; use qemu+tls, or set "
             "GPUCLOUD_LAB=true on a test installation"

@@ -8,7 +8,6 @@ from typing import TypeVar
 from uuid import uuid4
 
 from django.conf import settings
-from lxml import etree
 
 from inventory.cards import CardFinding, find_cards, sellable
 from inventory.choices import CardCondition
@@ -17,25 +16,26 @@ from inventory.exceptions import (
     DomainNotFound,
     HostUnreachable,
     HypervisorError,
-    InvalidXml,
 )
 from inventory.hypervisor.check_domain import build_check_domain
+from inventory.hypervisor.console import (
+    CONSOLE_FOLDER,
+    CONSOLE_POOL,
+    console_file,
+    console_volume,
+)
 from inventory.hypervisor.port import DomainState, Hypervisor
 from inventory.hypervisor.supervised import SupervisedHypervisor
-from inventory.hypervisor.xml import parse_domain
+from inventory.hypervisor.xml import parse_domain, pci_backends, phys_bits
 from inventory.models import Card, CardClaim, GpuModel, PciId
 from inventory.preflight import CheckLine, GuestTrial, HostReport, check, problem_of
 from inventory.topology import HostFacts
 
-# Those of instances.domain_xml, which this app may not import; a test compares them.
-CONSOLE_POOL = "gpucloud-console"
-CONSOLE_FOLDER = "/var/log/libvirt/gpucloud"
 # More than the 64 MiB that systemd lets libvirtd lock by default: less proves nothing.
 GUEST_MEMORY_MIB = 128
 # A ready card may be sold at any moment, and its own test has proven what a trial would;
 # one in a check is about to start; one in quarantine would tell of itself, not the host.
 _SPARE = (CardCondition.UNVERIFIED, CardCondition.DIRTY)
-_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
 T = TypeVar("T")
 
 
@@ -126,28 +126,6 @@ def _report(uri: str, asked: _Questions, order: TrialOrder | None) -> HostReport
         trial=trial,
         refusals=asked.refusals,
     )
-
-
-def _root(document: str) -> etree._Element:
-    try:
-        return etree.fromstring(document.encode(), _PARSER)
-    except etree.XMLSyntaxError as error:
-        raise InvalidXml(str(error)) from error
-
-
-def pci_backends(domain_capabilities: str) -> tuple[str, ...]:
-    """Return how PCI devices can be passed through (formatdomaincaps "hostdev")."""
-    values = _root(domain_capabilities).findall(
-        "devices/hostdev[@supported='yes']/enum[@name='pciBackend']/value"
-    )
-    return tuple(value.text or "" for value in values)
-
-
-def phys_bits(capabilities: str) -> int | None:
-    """Return the width of the host CPU's physical addresses; told since libvirt 8.7."""
-    found = _root(capabilities).find("host/cpu/maxphysaddr")
-    bits = "" if found is None else found.get("bits", "")
-    return int(bits) if bits.isdecimal() and 32 <= int(bits) <= 64 else None
 
 
 def _free_pages(
@@ -255,7 +233,7 @@ def _run_guest(
                 functions=tuple(f.address for f in finding.card.functions),
                 node=finding.node,
                 cpus=(),
-                console_file=f"{CONSOLE_FOLDER}/{uuid}.log",
+                console_file=console_file(uuid),
                 metadata={"kind": "preflight", "card": slot},
             )
         )
@@ -274,7 +252,7 @@ def _not_running(host: Hypervisor, uuid: str) -> str:
     state = host.domain_state(uuid)
     if state is DomainState.RUNNING:
         return ""
-    if host.read_volume_tail(CONSOLE_POOL, f"{uuid}.log", 1):
+    if host.read_volume_tail(CONSOLE_POOL, console_volume(uuid), 1):
         return ""
     return f"the guest is {state} at once and printed nothing"
 
@@ -285,7 +263,7 @@ def _remove(host: Hypervisor, uuid: str, name: str) -> str:
         with suppress(DomainNotFound):
             host.destroy_domain(uuid)
             host.undefine_domain(uuid)
-        host.delete_volume(CONSOLE_POOL, f"{uuid}.log")
+        host.delete_volume(CONSOLE_POOL, console_volume(uuid))
     except HypervisorError as error:
         return f"{name} or its console may be left on the host: {error}"
     return ""

@@ -11,6 +11,11 @@ from typing import Any
 
 from inventory.exceptions import DomainNotFound, HypervisorError, InvalidXml
 from inventory.hypervisor.check_domain import build_check_domain
+from inventory.hypervisor.console import (
+    CONSOLE_POOL,
+    console_file,
+    console_volume,
+)
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.xml import parse_domain
 from inventory.topology import PciAddress
@@ -103,7 +108,7 @@ class SimulatedHypervisor:
                 if taken:
                     raise HypervisorError(f"PCI device {min(taken)} is in use", 55)
             self.states[uuid] = DomainState.RUNNING
-            self.volumes[("gpucloud-console", f"{uuid}.log")] = self._print(uuid)
+            self.volumes[(CONSOLE_POOL, console_volume(uuid))] = self._print(uuid)
 
     def _print(self, uuid: str) -> bytes:
         """Return what the domain's guest prints: a tenant's probe, or a check guest."""
@@ -199,7 +204,7 @@ def stranger_on(address: str, uuid: str) -> str:
         functions=(PciAddress.parse(address),),
         node=None,
         cpus=(),
-        console_file=f"/var/log/libvirt/gpucloud/{uuid}.log",
+        console_file=console_file(uuid),
     )
 
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from instances.domain_xml import CONSOLE_FOLDER, CONSOLE_POOL
 from instances.exceptions import StepFailed
 from inventory.console_report import (
     Expectation,
@@ -20,6 +19,12 @@ from inventory.console_report import (
 )
 from inventory.exceptions import DomainNotFound, HostUnreachable, HypervisorError
 from inventory.hypervisor.check_domain import build_check_domain
+from inventory.hypervisor.console import (
+    CONSOLE_FOLDER,
+    CONSOLE_POOL,
+    console_file,
+    console_volume,
+)
 from inventory.hypervisor.port import DomainState, Hypervisor
 from inventory.hypervisor.xml import parse_function
 from inventory.topology import PciAddress
@@ -58,10 +63,6 @@ class CardUnderCheck:
     test: CheckGuest | None
     is_skipped: bool
     is_retired: bool
-
-    @property
-    def console_volume(self) -> str:
-        return f"{self.uuid}.log"
 
 
 class CardRecords(Protocol):
@@ -234,7 +235,7 @@ def _run(context: CardContext, guest: CheckGuest, mode: str) -> str:
             functions=card.functions,
             node=card.node,
             cpus=card.cpus,
-            console_file=f"{CONSOLE_FOLDER}/{card.console_volume}",
+            console_file=console_file(card.uuid),
             metadata={"card": str(card.card_id), "mode": mode},
         )
     )
@@ -262,7 +263,7 @@ def _is_listed(context: CardContext) -> bool:
 
 def _console(context: CardContext) -> str:
     raw = context.hypervisor.read_volume_tail(
-        CONSOLE_POOL, context.card.console_volume, _CONSOLE_BYTES
+        CONSOLE_POOL, console_volume(context.card.uuid), _CONSOLE_BYTES
     )
     return raw.decode(errors="replace")
 
@@ -273,4 +274,4 @@ def _remove(context: CardContext) -> None:
     with suppress(DomainNotFound):
         hypervisor.destroy_domain(card.uuid)
         hypervisor.undefine_domain(card.uuid)
-    hypervisor.delete_volume(CONSOLE_POOL, card.console_volume)
+    hypervisor.delete_volume(CONSOLE_POOL, console_volume(card.uuid))

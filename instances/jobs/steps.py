@@ -8,15 +8,15 @@ import time
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from instances.domain_xml import (
-    CONSOLE_FOLDER,
-    CONSOLE_POOL,
-    build_domain,
-    differences,
-)
+from instances.domain_xml import build_domain, differences
 from instances.exceptions import JobAbandoned, StepFailed
 from instances.jobs.context import Machine, StepContext
 from inventory.exceptions import DomainNotFound, HypervisorError, InvalidXml
+from inventory.hypervisor.console import (
+    CONSOLE_FOLDER,
+    CONSOLE_POOL,
+    console_volume,
+)
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.xml import parse_domain
 
@@ -192,7 +192,9 @@ class UndefineDomain:
             )
         with suppress(DomainNotFound):
             machine.hypervisor.undefine_domain(machine.spec.uuid)
-        machine.hypervisor.delete_volume(CONSOLE_POOL, machine.spec.console_volume)
+        machine.hypervisor.delete_volume(
+            CONSOLE_POOL, console_volume(machine.spec.uuid)
+        )
 
     def undo(self, context: StepContext) -> None:
         """What was removed to be deleted is not put back."""

@@ -1,6 +1,6 @@
 """Build the libvirt document of a short-lived guest that checks cards; pure.
 
-Source: libvirt formatdomain, "cputune", "numatune", "hostdev", "Serial port", "log".
+Source: libvirt formatdomain, "numatune", "Events configuration".
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,13 @@ from itertools import groupby
 from lxml import etree
 from lxml.builder import E
 
+from inventory.hypervisor.domain_parts import (
+    cputune,
+    guest_cpu,
+    hostdevs,
+    kernel_boot,
+    serial_console,
+)
 from inventory.topology import PciAddress
 
 CHECK_NAMESPACE = "urn:gpucloud:check:1"
@@ -47,9 +54,9 @@ def build_check_domain(  # noqa: PLR0913 -- all that differs between two such gu
         E.currentMemory(str(memory_mib), unit="MiB"),
         E.vcpu(str(len(cpus) or 1), placement="static"),
         *_tuning(node, cpus),
-        _os(kernel_path, initrd_path, cmdline),
+        kernel_boot(kernel_path, initrd_path, cmdline),
         E.features(E.acpi(), E.apic()),
-        *_cpu(domain_type),
+        *guest_cpu(domain_type),
         E.clock(offset="utc"),
         E.on_poweroff("destroy"),
         # A guest that crashes or resets has failed its check: it must not begin again.
@@ -71,76 +78,23 @@ def _metadata(values: Mapping[str, str]) -> etree._Element:
 
 
 def _tuning(node: int | None, cpus: tuple[int, ...]) -> list[etree._Element]:
-    tuning = []
-    if cpus:
-        pins = [
-            E.vcpupin(vcpu=str(vcpu), cpuset=str(cpu)) for vcpu, cpu in enumerate(cpus)
-        ]
-        everywhere = ",".join(map(str, sorted(cpus)))
-        tuning.append(E.cputune(*pins, E.emulatorpin(cpuset=everywhere)))
+    tuning = [cputune(cpus, cpus)] if cpus else []
     if node is not None:
         tuning.append(E.numatune(E.memory(mode="strict", nodeset=str(node))))
     return tuning
 
 
-def _os(kernel_path: str, initrd_path: str, cmdline: str) -> etree._Element:
-    system = E.os(E.type("hvm", arch="x86_64", machine="q35"), E.kernel(kernel_path))
-    if initrd_path:
-        system.append(E.initrd(initrd_path))
-    if cmdline:
-        system.append(E.cmdline(cmdline))
-    return system
-
-
-def _cpu(domain_type: str) -> list[etree._Element]:
-    # Only with the host's own CPU does a guest see its physical address bits, which large
-    # BARs need; emulation has no host CPU to pass through.
-    if domain_type == "kvm":
-        return [E.cpu(mode="host-passthrough", check="none", migratable="off")]
-    return []
-
-
 def _devices(functions: tuple[PciAddress, ...], console_file: str) -> etree._Element:
-    ports, hostdevs = [], []
+    ports, devices = [], []
     slots = groupby(sorted(functions), key=lambda function: function.slot_path)
     for bus, (_, slot) in enumerate(slots, start=1):
         ports.append(E.controller(type="pci", index=str(bus), model="pcie-root-port"))
-        hostdevs += _hostdevs(tuple(slot), bus)
+        devices += hostdevs(tuple(slot), bus)
     return E.devices(
         E.controller(type="pci", index="0", model="pcie-root"),
         *ports,
         E.controller(type="usb", model="none"),
-        E.serial(E.log(file=console_file, append="on"), E.target(port="0"), type="pty"),
-        E.console(E.target(type="serial", port="0"), type="pty"),
-        *hostdevs,
+        *serial_console(console_file),
+        *devices,
         E.memballoon(model="none"),
     )
-
-
-def _hostdevs(slot: tuple[PciAddress, ...], bus: int) -> list[etree._Element]:
-    """Return the hostdevs of one card on guest bus `bus`, each at its own function."""
-    several = {"multifunction": "on"} if len(slot) > 1 else {}
-    return [
-        E.hostdev(
-            E.driver(name="vfio"),
-            E.source(
-                E.address(
-                    domain=f"0x{source.domain:04x}",
-                    bus=f"0x{source.bus:02x}",
-                    slot=f"0x{source.slot:02x}",
-                    function=f"0x{source.function:x}",
-                )
-            ),
-            E.address(
-                type="pci",
-                bus=hex(bus),
-                slot="0x0",
-                function=f"0x{source.function:x}",
-                **(several if number == 0 else {}),
-            ),
-            mode="subsystem",
-            type="pci",
-            managed="yes",
-        )
-        for number, source in enumerate(slot)
-    ]

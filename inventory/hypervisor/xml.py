@@ -1,7 +1,8 @@
 """Read libvirt's capabilities, nodedev and domain documents into values; no policy.
 
-Sources: libvirt formatcaps, formatnode "pci", formatdomain "cputune", "numatune",
-"hostdev". A document that lacks what it must have raises InvalidXml, which names it.
+Sources: libvirt formatcaps, formatdomaincaps, formatnode "pci", formatdomain "cputune",
+"numatune", "hostdev". A document that lacks what it must have raises InvalidXml, which
+names it.
 """
 
 from dataclasses import dataclass
@@ -122,6 +123,21 @@ def parse_host(capabilities: str, devices: list[str]) -> HostFacts:
         ),
         functions=tuple(sorted(map(parse_function, devices), key=lambda f: f.address)),
     )
+
+
+def phys_bits(capabilities: str) -> int | None:
+    """Return the width of the host CPU's physical addresses; told since libvirt 8.7."""
+    found = _parse(capabilities, "capabilities").find("host/cpu/maxphysaddr")
+    bits = "" if found is None else found.get("bits", "")
+    return int(bits) if bits.isdecimal() and 32 <= int(bits) <= 64 else None
+
+
+def pci_backends(domain_capabilities: str) -> tuple[str, ...]:
+    """Return how PCI devices can be passed through (formatdomaincaps "hostdev")."""
+    values = _parse(domain_capabilities, "domainCapabilities").findall(
+        "devices/hostdev[@supported='yes']/enum[@name='pciBackend']/value"
+    )
+    return tuple(value.text or "" for value in values)
 
 
 def _parse_cell(cell: etree._Element) -> NodeFacts:

@@ -159,6 +159,8 @@ def test_card_in_a_shared_group_is_left_out_and_the_rest_enrolled(
     [
         ({"region": "mars"}, "region: 'mars' is not known (known: us-east)"),
         ({"uri": "http://gpu1"}, "'http://gpu1' is no libvirt address"),
+        ({"uri": f"{URI}?Command=/bin/sh"}, "names a command, which would run"),
+        ({"uri": "qemu+ext://gpu1/system"}, "is no libvirt address"),
         ({"reserved_memory_mib": 99999}, "keep less"),
         ({"reserved_cores": 2}, "keep fewer"),
     ],

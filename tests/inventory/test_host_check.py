@@ -10,11 +10,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from instances import domain_xml
 from inventory import host_check
 from inventory.choices import CardCondition
 from inventory.exceptions import HostUnreachable, HypervisorError
-from inventory.host_check import TrialOrder, check_host, pci_backends, phys_bits
+from inventory.host_check import TrialOrder, check_host
+from inventory.hypervisor.console import CONSOLE_FOLDER
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.supervised import SupervisedHypervisor
 from inventory.hypervisor.xml import parse_domain
@@ -23,7 +23,6 @@ from inventory.models import Card, Host
 from inventory.preflight import CheckLine, Verdict
 from inventory.topology import NodeShare
 from tests.builders import make_card, make_gpu_model, make_host
-from tests.conftest import recorded
 from tests.gpuhost.host import VirtualGpuHost
 from tests.simulated import Faulty, SimulatedHypervisor, stranger_on
 
@@ -64,20 +63,6 @@ def started(
 
     monkeypatch.setattr(simulated_host, "start_domain", remember)
     return documents
-
-
-def test_console_is_where_tenants_have_theirs() -> None:
-    assert host_check.CONSOLE_POOL == domain_xml.CONSOLE_POOL
-    assert host_check.CONSOLE_FOLDER == domain_xml.CONSOLE_FOLDER
-
-
-def test_documents_tell_backends_and_address_width() -> None:
-    capabilities = recorded("capabilities-2x2.xml")
-
-    assert phys_bits(capabilities) == 40
-    assert phys_bits(capabilities.replace("maxphysaddr", "else")) is None
-    assert phys_bits(capabilities.replace("bits='40'", "bits='9999'")) is None
-    assert pci_backends("<domainCapabilities/>") == ()
 
 
 def test_recorded_host_is_fit(simulated_host: SimulatedHypervisor) -> None:
@@ -379,7 +364,7 @@ def test_guest_runs_on_the_virtual_host_and_leaves_nothing_behind(
     assert "pass  clock: " in told
     assert "20 passed, 2 warnings, 0 failed" in told
     assert hypervisor.domains() == {}
-    assert clean_virtual_host.shell(f"ls {host_check.CONSOLE_FOLDER}").strip() == ""
+    assert clean_virtual_host.shell(f"ls {CONSOLE_FOLDER}").strip() == ""
 
 
 @pytest.mark.gpuhost

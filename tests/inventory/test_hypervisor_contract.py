@@ -18,11 +18,10 @@ from inventory.exceptions import (
     HypervisorError,
     InvalidXml,
 )
-from inventory.host_check import pci_backends
 from inventory.hypervisor import supervised
 from inventory.hypervisor.port import DomainState, Hypervisor
 from inventory.hypervisor.supervised import SupervisedHypervisor
-from inventory.hypervisor.xml import parse_domain, parse_host
+from inventory.hypervisor.xml import parse_domain, parse_host, pci_backends
 from inventory.topology import PciAddress
 from tests.gpuhost import faults
 from tests.gpuhost.host import VirtualGpuHost

@@ -321,6 +321,7 @@ def test_silence_is_one_line_with_the_remedy_of_its_transport(
         ("qemu:///system", True),
         ("test:///default", False),
         ("qemu+ssh://gpu1/system?command=/bin/sh", False),
+        ("qemu+ssh://gpu1/system?no_tty=1&COMMAND=/bin/sh", False),
         ("qemu+ssh://gpu1/system?keyfile=k&%63ommand=/bin/sh", False),
     ],
 )

@@ -11,6 +11,8 @@ from inventory.hypervisor.xml import (
     parse_domain,
     parse_function,
     parse_host,
+    pci_backends,
+    phys_bits,
 )
 from inventory.topology import FunctionFacts, HostFacts, NodeFacts, PciAddress
 from tests.conftest import recorded, recorded_devices
@@ -197,3 +199,12 @@ def test_entities_of_a_hostile_host_are_not_resolved() -> None:
 def test_no_text_makes_the_parser_fail_otherwise(text: str) -> None:
     with pytest.raises(InvalidXml):
         parse_host(text, [])
+
+
+def test_documents_tell_backends_and_address_width() -> None:
+    capabilities = recorded("capabilities-2x2.xml")
+
+    assert phys_bits(capabilities) == 40
+    assert phys_bits(capabilities.replace("maxphysaddr", "else")) is None
+    assert phys_bits(capabilities.replace("bits='40'", "bits='9999'")) is None
+    assert pci_backends("<domainCapabilities/>") == ()
