@@ -4,6 +4,7 @@ It repairs nothing that could take a card from a running guest. The one thing th
 frees is a claim that no instance wants and whose domain the host has just denied.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,10 +16,11 @@ from django.db.models.functions import Now
 
 from instances.audit import ExpectedDomain, audit
 from instances.choices import ABSENT, ENDED_JOB_STATES, Desired, JobKind, Phase
+from instances.domain_xml import DomainSpec
 from instances.jobs.card_records import maintenance_uuid
 from instances.lifecycle import advance
 from instances.models import Instance, Job
-from instances.selectors import spec_of_consumer
+from instances.selectors import specs_of
 from inventory.choices import CardCondition, DiscrepancyKind, HostConnection, HostPolicy
 from inventory.discovery import Finding
 from inventory.discovery_rows import ACTOR, follow
@@ -162,11 +164,12 @@ def _audit(host: Host, seen: Observation, began: datetime) -> list[Finding]:
         .exclude(state__in=ENDED_JOB_STATES)
         .values_list("instance__uuid", flat=True)
     )
+    specs = specs_of({consumer: instances.get(consumer) for consumer in open_since})
     expected = []
     for consumer, claimed_at in sorted(open_since.items()):
         each = _expected(
-            host,
             consumer,
+            specs.get(consumer),
             instances.get(consumer),
             is_busy=consumer in busy or claimed_at > began,
             began=began,
@@ -175,7 +178,7 @@ def _audit(host: Host, seen: Observation, began: datetime) -> list[Finding]:
             _release_unused(consumer, instances.get(consumer))
             continue
         expected.append(each)
-        _note_state(instances.get(consumer), seen, began)
+    _note_states(instances.values(), seen, began)
     # Who was in a slot before may still have a row there: the card of today comes last.
     rows = host.cards.exclude(condition=CardCondition.RETIRED).values_list(
         "slot_path", "pk", "condition"
@@ -188,8 +191,8 @@ def _audit(host: Host, seen: Observation, began: datetime) -> list[Finding]:
 
 
 def _expected(
-    host: Host,
     consumer: UUID,
+    spec: DomainSpec | None,
     instance: Instance | None,
     *,
     is_busy: bool,
@@ -205,7 +208,7 @@ def _expected(
     return ExpectedDomain(
         consumer=str(consumer),
         label=instance.label if instance else f"claim of {consumer}",
-        spec=spec_of_consumer(consumer, instance),
+        spec=spec,
         wants_running=instance is not None and instance.desired == Desired.RUNNING,
         is_busy=is_busy or (instance is not None and instance.updated_at > began),
         has_instance=is_live and not never_used,
@@ -225,15 +228,19 @@ def _release_unused(consumer: UUID, instance: Instance | None) -> None:
         advance(instance.pk, Phase.FAILED)
 
 
-def _note_state(instance: Instance | None, seen: Observation, began: datetime) -> None:
-    if instance is None or instance.is_ended:
-        return
-    domain = seen.domains.get(str(instance.uuid))
-    state = domain.state if domain else ABSENT
-    # Not `updated_at`: to look at a machine is no change of it.
-    Instance.objects.filter(pk=instance.pk).filter(
-        Q(observed_at=None) | Q(observed_at__lt=began)
-    ).update(observed=state, observed_at=began)
+def _note_states(
+    instances: Iterable[Instance], seen: Observation, began: datetime
+) -> None:
+    by_state: dict[str, list[int]] = defaultdict(list)
+    for instance in instances:
+        if not instance.is_ended:
+            domain = seen.domains.get(str(instance.uuid))
+            by_state[domain.state if domain else ABSENT].append(instance.pk)
+    for state, pks in by_state.items():
+        # Not `updated_at`: to look at a machine is no change of it.
+        Instance.objects.filter(pk__in=pks).filter(
+            Q(observed_at=None) | Q(observed_at__lt=began)
+        ).update(observed=state, observed_at=began)
 
 
 def _checks(host: Host, began: datetime) -> dict[str, tuple[int, bool]]:

@@ -1,6 +1,7 @@
 """Reads that admin, API and jobs share; they open no transaction and change nothing."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -64,38 +65,50 @@ def spec_of(instance: Instance) -> DomainSpec | None:
 
     Three queries. The claims are the only home of host, node, CPUs and addresses.
     """
-    return spec_of_consumer(instance.uuid, instance)
+    return specs_of({instance.uuid: instance}).get(instance.uuid)
 
 
-def spec_of_consumer(consumer: UUID, instance: Instance | None) -> DomainSpec | None:
-    """As spec_of(), also for claims whose instance is unknown: then it boots nothing."""
-    node_claims = open_node_claims(consumer)
-    if not node_claims:
-        return None
-    card_claims = open_card_claims(consumer)
-    functions: dict[int, list[CardFunction]] = defaultdict(list)
-    for function in CardFunction.objects.filter(
-        card__in=[claim.card_id for claim in card_claims]
-    ).order_by("number"):
-        functions[function.card_id].append(function)
-    cells = tuple(
-        GuestCell(
-            node=claim.numa_node.number,
-            cpus=tuple(claim.cpus[: claim.vcpus]),
-            claimed_cpus=tuple(claim.cpus),
-            memory_mib=claim.memory_mib,
-            cards=tuple(
-                tuple(
-                    PciAddress.parse(f"{card_claim.card.slot_path}.{function.number}")
-                    for function in functions[card_claim.card_id]
-                )
-                for card_claim in card_claims
-                if card_claim.card.numa_node_id == claim.numa_node_id
-            ),
+def specs_of(consumers: Mapping[UUID, Instance | None]) -> dict[UUID, DomainSpec]:
+    """Return spec_of() each consumer that holds anything; three queries in all.
+
+    consumers: with its instance, None where that is unknown: then it boots nothing.
+    """
+    functions: dict[int, list[int]] = defaultdict(list)
+    card_claims = open_card_claims(*consumers)
+    rows = CardFunction.objects.filter(card__in=[c.card_id for c in card_claims])
+    for card_id, number in rows.order_by("number").values_list("card_id", "number"):
+        functions[card_id].append(number)
+    cards: dict[tuple[UUID, int], list[tuple[PciAddress, ...]]] = defaultdict(list)
+    for card_claim in card_claims:
+        card = card_claim.card
+        cards[card_claim.consumer, card.numa_node_id].append(
+            tuple(
+                PciAddress.parse(f"{card.slot_path}.{number}")
+                for number in functions[card.pk]
+            )
         )
-        for claim in node_claims
-    )
-    host = node_claims[0].numa_node.host
+    cells: dict[UUID, list[GuestCell]] = defaultdict(list)
+    hosts: dict[UUID, Host] = {}
+    for claim in open_node_claims(*consumers):
+        hosts[claim.consumer] = claim.numa_node.host
+        cells[claim.consumer].append(
+            GuestCell(
+                node=claim.numa_node.number,
+                cpus=tuple(claim.cpus[: claim.vcpus]),
+                claimed_cpus=tuple(claim.cpus),
+                memory_mib=claim.memory_mib,
+                cards=tuple(cards[claim.consumer, claim.numa_node_id]),
+            )
+        )
+    return {
+        consumer: _spec(consumer, consumers[consumer], host, tuple(cells[consumer]))
+        for consumer, host in hosts.items()
+    }
+
+
+def _spec(
+    consumer: UUID, instance: Instance | None, host: Host, cells: tuple[GuestCell, ...]
+) -> DomainSpec:
     if instance is None:
         return DomainSpec(str(consumer), "", "", host.domain_type, cells, "")
     return DomainSpec(

@@ -72,7 +72,8 @@ def compare_cards(
     """Return how the cards of one host changed.
 
     seen: find_cards() of the facts. known: rows of this host but for retired cards.
-    elsewhere: identity -> (card id, place) of every other card with a serial number.
+    elsewhere: identity -> (card id, place) of the cards with a serial number that are
+    seen here and known on another host.
     """
     changes = Changes()
     by_slot = {finding.card.slot_path: finding for finding in seen}

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db.models import Exists, OuterRef
 
 from inventory.card_checks import condition_after_return
-from inventory.cards import find_cards
+from inventory.cards import find_cards, identity_of
 from inventory.choices import (
     OK_OUTCOMES,
     CardCondition,
@@ -55,11 +55,12 @@ def follow(host: Host, seen: Observation, began: datetime) -> list[Finding]:
         ).prefetch_related("functions")
         if card.enrolled_at <= began
     }
+    found = find_cards(seen.facts, models)
     changes = compare_cards(
         seen.facts,
-        find_cards(seen.facts, models),
+        found,
         _known(host, list(cards.values())),
-        _elsewhere(host),
+        _elsewhere(host, [identity_of(f.card, seen.facts.host_uuid)[0] for f in found]),
     )
     recent = {pk for pk, card in cards.items() if card.condition_changed_at > began}
     changes.findings = [
@@ -154,8 +155,11 @@ def _known_nodes(host: Host) -> list[KnownNode]:
     ]
 
 
-def _elsewhere(host: Host) -> dict[str, tuple[int, str]]:
-    rows = Card.objects.filter(identity_is_weak=False).exclude(host=host)
+def _elsewhere(host: Host, identities: list[str]) -> dict[str, tuple[int, str]]:
+    """Return those of `identities` that are known on other hosts; not the whole fleet."""
+    rows = Card.objects.filter(identity__in=identities, identity_is_weak=False).exclude(
+        host=host
+    )
     return {
         identity: (pk, f"{name} {slot}")
         for identity, pk, name, slot in rows.exclude(

@@ -213,19 +213,19 @@ def record_place(card: Card, kind: CardEventKind, actor: Actor) -> None:
     )
 
 
-def open_card_claims(consumer: UUID) -> list[CardClaim]:
-    """Return the consumer's open claims with card and node, by slot; one query."""
+def open_card_claims(*consumers: UUID) -> list[CardClaim]:
+    """Return the consumers' open claims with card and node, by slot; one query."""
     return list(
-        CardClaim.objects.filter(consumer=consumer, released_at=None)
+        CardClaim.objects.filter(consumer__in=consumers, released_at=None)
         .select_related("card__host", "card__numa_node", "card__gpu_model")
         .order_by("card__numa_node__number", "card__slot_path")
     )
 
 
-def open_node_claims(consumer: UUID) -> list[NodeClaim]:
-    """Return the consumer's open claims on nodes, by node number; one query."""
+def open_node_claims(*consumers: UUID) -> list[NodeClaim]:
+    """Return the consumers' open claims on nodes, by node number; one query."""
     return list(
-        NodeClaim.objects.filter(consumer=consumer, released_at=None)
+        NodeClaim.objects.filter(consumer__in=consumers, released_at=None)
         .select_related("numa_node__host__region")
         .order_by(F("numa_node__number"))
     )

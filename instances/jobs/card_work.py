@@ -17,9 +17,11 @@ from inventory.choices import (
 )
 from inventory.ledger import lock_host
 from inventory.models import Alert, Card, CardClaim, Host
+from inventory.models.check_image import problem_of_timeouts
 
 _SOURCE = "card-checks"
 _NO_IMAGE = "no-image"
+_NO_TIME = "no-time"
 ASK_A_PERSON = "mass-quarantine"
 _TO_DO = (CardCondition.UNVERIFIED, CardCondition.DIRTY)
 # A job cut off where nothing continues it leaves its card in these.
@@ -45,13 +47,15 @@ def plan(host_id: int) -> list[int]:
     room = settings.CARDS_CLEANED_PER_HOST - open_jobs.filter(card__host=host).count()
     job_ids: list[int] = []
     waiting = _waiting(host).exclude(pk__in=open_jobs.values("card"))
-    for card in waiting.select_related("gpu_model"):
+    for card in waiting.select_related(
+        "gpu_model__scrub_image", "gpu_model__test_image"
+    ):
         if len(job_ids) >= room:
             break
         kind = JobKind.TEST
         if card.condition in _UNCLEAN or needs_sanitising(card):
             kind = JobKind.SANITISE
-        if _has_images(card, kind):
+        if _can_be_checked(card, kind):
             job_ids.append(queue(kind, _SYSTEM, _ALERT_AFTER_S, card=card).pk)
     return job_ids
 
@@ -66,30 +70,28 @@ def _waiting(host: Host) -> QuerySet[Card]:
     ).order_by("condition_changed_at", "pk")
 
 
-def _has_images(card: Card, kind: JobKind) -> bool:
-    """Say whether the card's model names what is needed; if not, an alert says so."""
-    model = card.gpu_model
-    missing = [
-        word
-        for word, image in (
-            ("scrub", model.scrub_image_id),
-            ("test", model.test_image_id),
-        )
-        if image is None and (word == "test" or kind is JobKind.SANITISE)
-    ]
-    subject = Subject(card=card)
-    if settings.LAB_SKIPS_SANITISING or not missing:
-        clear_alerts(subject, _SOURCE, _NO_IMAGE, _SYSTEM)
-        return True
-    raise_alert(
-        subject,
-        AlertClass.WARNING,
-        _SOURCE,
-        _NO_IMAGE,
-        f"{model} has no {' and no '.join(missing)} image: set it under Inventory > "
-        f"GPU models, or its cards stay {card.get_condition_display()}.",
-    )
-    return False
+def _can_be_checked(card: Card, kind: JobKind) -> bool:
+    """Say whether the card's model names what is needed; if not, an alert says why."""
+    model, subject = card.gpu_model, Subject(card=card)
+    images = {"test": model.test_image}
+    if kind is JobKind.SANITISE:
+        images = {"scrub": model.scrub_image, **images}
+    missing = [word for word, image in images.items() if image is None]
+    problems = {
+        _NO_IMAGE: f"{model} has no {' and no '.join(missing)} image: set it under "
+        f"Inventory > GPU models, or its cards stay {card.get_condition_display()}."
+        if missing
+        else "",
+        _NO_TIME: problem_of_timeouts(*images.values()),
+    }
+    if settings.LAB_SKIPS_SANITISING:
+        problems = dict.fromkeys(problems, "")
+    for code, problem in problems.items():
+        if problem:
+            raise_alert(subject, AlertClass.WARNING, _SOURCE, code, problem)
+        else:
+            clear_alerts(subject, _SOURCE, code, _SYSTEM)
+    return not any(problems.values())
 
 
 def hosts_with_work() -> list[int]:

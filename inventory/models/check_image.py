@@ -1,11 +1,15 @@
 """The systems that scrub and test cards between two tenants (docs/card-checks.md)."""
 
+from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
 
 # A worker is taken for dead some minutes after this.
 LONGEST_S = 3600
+# Of a job's time, what its two guests' definition, start and removal may take.
+BESIDES_S = 120
 
 
 class CheckImage(models.Model):
@@ -42,3 +46,39 @@ class CheckImage(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    def clean(self) -> None:
+        """Refuse a timeout that would have a job with this image cut off."""
+        from inventory.models.gpu_model import GpuModel
+
+        problem = problem_of_timeouts(self)
+        pairs = GpuModel.objects.filter(
+            Q(scrub_image=self.pk) | Q(test_image=self.pk)
+        ).select_related("scrub_image", "test_image")
+        for model in pairs if self.pk else ():
+            mine = [
+                self if image == self else image
+                for image in (model.scrub_image, model.test_image)
+            ]
+            problem = problem or problem_of_timeouts(*mine)
+        if problem:
+            raise ValidationError({"timeout_s": problem})
+
+
+def problem_of_timeouts(*images: CheckImage | None) -> str:
+    """Return why one job cannot run the guests of `images`, empty if it can.
+
+    django-q2 ends a worker after GPUCLOUD_JOB_TIMEOUT_S; a check that needs longer would
+    be cut off and begun again for ever.
+    """
+    named = [image for image in images if image is not None]
+    needed_s = sum(image.timeout_s for image in named)
+    left_s = settings.JOB_TIMEOUT_S - BESIDES_S
+    if needed_s <= left_s:
+        return ""
+    times = " and ".join(f"{image.slug} {image.timeout_s} s" for image in named)
+    return (
+        f"One job runs {times}, and {BESIDES_S} s besides: more than "
+        f"GPUCLOUD_JOB_TIMEOUT_S={settings.JOB_TIMEOUT_S}. Shorten a timeout, or set "
+        f"{needed_s + BESIDES_S} or more for every web server and worker."
+    )

@@ -1,9 +1,10 @@
 """Which PCI identities are cards for sale."""
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 
-from inventory.models.check_image import CheckImage
+from inventory.models.check_image import CheckImage, problem_of_timeouts
 
 
 class GpuModel(models.Model):
@@ -49,6 +50,11 @@ class GpuModel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Refuse a pair of images whose guests one job has no time for."""
+        if problem := problem_of_timeouts(self.scrub_image, self.test_image):
+            raise ValidationError({"test_image": problem})
 
 
 class PciId(models.Model):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from instances.actions.delete import delete
 from instances.actions.launch import launch
@@ -14,8 +15,8 @@ from instances.models import Job
 from inventory.choices import CardCondition, HostPolicy
 from inventory.exceptions import HostUnreachable, HypervisorError
 from inventory.ledger import clock
-from inventory.models import Alert, Card, CardCheck, GpuModel, Host
-from tests.builders import make_card, make_host, make_order
+from inventory.models import Alert, Card, CardCheck, CheckImage, GpuModel, Host
+from tests.builders import make_card, make_gpu_model, make_host, make_order
 from tests.simulated import Faulty, SimulatedHypervisor, stranger_on
 
 pytestmark = pytest.mark.django_db
@@ -286,6 +287,45 @@ def test_model_without_a_scrub_image_leaves_its_cards_dirty_and_says_so() -> Non
 
     assert host.cards.get().condition == "dirty"
     assert "has no scrub image" in Alert.objects.get().message
+
+
+def test_checks_that_a_job_has_no_time_for_are_not_begun_and_say_so(
+    settings: object,
+) -> None:
+    host = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY)
+    settings.JOB_TIMEOUT_S = 719  # type: ignore[attr-defined]
+
+    assert card_work.plan(host.pk) == []
+
+    assert host.cards.get().condition == "dirty"
+    assert "GPUCLOUD_JOB_TIMEOUT_S=719" in Alert.objects.get().message
+    settings.JOB_TIMEOUT_S = 720  # type: ignore[attr-defined]
+    assert len(card_work.plan(host.pk)) == 1
+    assert Alert.objects.filter(cleared_at=None).count() == 0
+
+
+def test_timeouts_that_no_job_has_are_refused_where_they_are_saved() -> None:
+    model = make_gpu_model()
+    slow = CheckImage(slug="slow", kernel_path="/boot/check", timeout_s=481)
+    slow.full_clean()
+    slow.save()
+
+    model.test_image = slow
+    with pytest.raises(ValidationError, match="set 901 or more for every") as caught:
+        model.full_clean()
+    assert list(caught.value.message_dict) == ["test_image"]
+
+    slow.timeout_s = 480
+    slow.full_clean()
+    slow.save()
+    model.full_clean()
+    model.save()
+    slow.timeout_s = 481
+    with pytest.raises(ValidationError, match="check 300 s and slow 481 s"):
+        slow.full_clean()
+    slow = CheckImage(slug="slower", kernel_path="/boot/check", timeout_s=781)
+    with pytest.raises(ValidationError, match="One job runs slower 781 s"):
+        slow.full_clean()
 
 
 def test_lab_that_skips_checks_says_so_in_the_evidence(settings: object) -> None:
