@@ -9,41 +9,24 @@ from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from instances.admin.issue_token import IssueTokenForm, issue_and_show
 from instances.models import Account, ApiToken, SSHKey
 from inventory.admin.dialogs import object_or_404
-from inventory.admin.read_only import ReadOnlyAdmin
+from inventory.admin.read_only import ReadOnlyAdmin, ReadOnlyInline
 
 
-class ApiTokenInline(TabularInline):
+class ApiTokenInline(ReadOnlyInline):
     model = ApiToken
-    extra = 0
     fields = ("label", "prefix", "user", "scopes", "last_used_at", "revoked_at")
     readonly_fields = fields
-    hide_title = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         tokens: QuerySet[ApiToken] = super().get_queryset(request)
         return tokens.select_related("user")
-
-    def has_add_permission(
-        self, request: HttpRequest, obj: Model | None = None
-    ) -> bool:
-        return False
-
-    def has_change_permission(
-        self, request: HttpRequest, obj: Model | None = None
-    ) -> bool:
-        return False
-
-    def has_delete_permission(
-        self, request: HttpRequest, obj: Model | None = None
-    ) -> bool:
-        return False
 
 
 @admin.register(Account)

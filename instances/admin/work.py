@@ -3,16 +3,15 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
-from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from instances.choices import ENDED_JOB_STATES, JobState
 from instances.models import Event, Job, JobStep
-from inventory.admin.read_only import ReadOnlyAdmin
+from inventory.admin.read_only import ReadOnlyAdmin, ReadOnlyInline
 
 JOB_COLOURS = {
     JobState.RUNNING: "info",
@@ -37,26 +36,9 @@ class OpenJobFilter(admin.SimpleListFilter):
         return queryset
 
 
-class JobStepInline(TabularInline):
+class JobStepInline(ReadOnlyInline):
     model = JobStep
-    extra = 0
     fields = ("label", "state", "started_at", "finished_at", "detail")
-    hide_title = True
-
-    def has_add_permission(
-        self, request: HttpRequest, obj: Model | None = None
-    ) -> bool:
-        return False
-
-    def has_change_permission(
-        self, request: HttpRequest, obj: Model | None = None
-    ) -> bool:
-        return False
-
-    def has_delete_permission(
-        self, request: HttpRequest, obj: Model | None = None
-    ) -> bool:
-        return False
 
 
 @admin.register(Job)

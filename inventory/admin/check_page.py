@@ -13,7 +13,7 @@ from inventory.host_check import check_host
 from inventory.preflight import CheckLine, Verdict
 
 
-class CheckForm(forms.Form):
+class HostAddressForm(forms.Form):
     uri = forms.CharField(
         label="libvirt URI",
         max_length=255,
@@ -34,7 +34,9 @@ _WORDS = {
 def check_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Show the form; on POST ask the host, which may take as long as its deadlines."""
     is_asked = request.method == "POST"
-    form = CheckForm(request.POST if is_asked else None, initial=request.GET.dict())
+    form = HostAddressForm(
+        request.POST if is_asked else None, initial=request.GET.dict()
+    )
     lines: list[CheckLine] = []
     started = time.monotonic()
     if is_asked and form.is_valid():

@@ -14,6 +14,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from inventory.admin.check_page import HostAddressForm
 from inventory.admin.dialogs import staff_actor
 from inventory.enrolment import EnrolmentOrder, EnrolmentReport, enrol
 from inventory.exceptions import EnrolmentRefused, HostUnreachable, HypervisorError
@@ -24,15 +25,7 @@ from inventory.preflight import way_to
 _DEFAULTS = EnrolmentOrder(uri="", region="")
 
 
-class EnrolForm(forms.Form):
-    uri = forms.CharField(
-        label="libvirt URI",
-        max_length=255,
-        widget=UnfoldAdminTextInputWidget(
-            attrs={"placeholder": "qemu+tls://gpu1.example.net/system"}
-        ),
-        help_text="How this control plane reaches the host's libvirt.",
-    )
+class EnrolForm(HostAddressForm):
     region = forms.ModelChoiceField(
         Region.objects.all(),
         to_field_name="slug",
