@@ -7,14 +7,12 @@ Each host has 2 nodes, 128 CPUs and 8 cards, half of them in 3 guests, and answe
 from memory: documents are parsed, but libvirt's own time is not in the numbers.
 """
 
-from collections.abc import Iterable
-
 from benchmarks.measure import Cost, measured
 from benchmarks.own_database import own_database
 
 # (hosts, cycles): the small fleets more often, for the clock of /proc is coarse.
-SIZES = ((10, 20), (100, 3), (1000, 1))
-WARM_UP = 30
+SIZES = ((10, 10), (100, 2), (1000, 1))
+WARM_UP = 10
 
 
 def main() -> None:
@@ -23,32 +21,17 @@ def main() -> None:
         from benchmarks.fleet import first_host
 
         fleet = first_host()
-        costs = {}
+        per_host_s = {}
         for hosts, cycles in SIZES:
             fleet.grow(hosts)
             ids = list(fleet.hypervisors)
-            cycle(fleet.hypervisors, ids[:WARM_UP])
-            costs[hosts] = cycle(fleet.hypervisors, ids * cycles)
-            show(hosts, cycles, costs[hosts])
-        ratio = per_host(1000, 1, costs) / per_host(100, 3, costs)
+            fleet.compare(ids[:WARM_UP])
+            with measured() as cost:
+                fleet.compare(ids * cycles)
+            per_host_s[hosts] = cost.cpu_s / (hosts * cycles)
+            show(hosts, cycles, cost)
+        ratio = per_host_s[1000] / per_host_s[100]
         print(f"CPU per host at 1,000 hosts to that at 100: {ratio:.2f}")
-
-
-def cycle(hypervisors: "dict[int, object]", host_ids: Iterable[int]) -> Cost:
-    """Compare each host as a worker does; every one must agree with its rows."""
-    from instances.jobs import card_work
-    from instances.reconcile import reconcile
-
-    with measured() as cost:
-        for host_id in host_ids:
-            found = reconcile(host_id, hypervisors[host_id])
-            assert found == [], found
-            assert card_work.plan(host_id) == []
-    return cost
-
-
-def per_host(hosts: int, cycles: int, costs: dict[int, Cost]) -> float:
-    return costs[hosts].cpu_s / (hosts * cycles)
 
 
 def show(hosts: int, cycles: int, cost: Cost) -> None:
