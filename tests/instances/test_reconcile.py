@@ -456,7 +456,7 @@ def test_cards_are_compared_and_checked_after_maintenance(
     actor = Actor("user:ann", "a card is swapped")
     set_policy(host.pk, HostPolicy.MAINTENANCE, actor)
     simulated_host.cpu_time_s = 1.0
-    without(simulated_host, "0000:21:00")
+    simulated_host.take_out("0000:21:00")
     reconcile(host.pk, simulated_host)
     assert card_work.plan(host.pk) == []
 
