@@ -222,7 +222,7 @@ class CardLife(RuleBasedStateMachine):
 
     @rule(host=any_host, policy=any_policy)
     def set_policy(self, host: int, policy: HostPolicy) -> None:
-        set_policy(self.sites[host].host_id, policy)
+        set_policy(self.sites[host].host_id, policy, ANN)
 
     @rule(row=any_row)
     def clear_an_alert(self, row: int) -> None:
@@ -243,7 +243,7 @@ class CardLife(RuleBasedStateMachine):
             self.cards_return(number)
             site.is_silent = False
             site.hypervisor.bad_bytes.clear()
-            set_policy(site.host_id, HostPolicy.IN_SERVICE)
+            set_policy(site.host_id, HostPolicy.IN_SERVICE, ANN)
         for _ in range(ROUNDS):
             self.time_passes()
             for number in (0, 1):
