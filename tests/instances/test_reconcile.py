@@ -104,7 +104,7 @@ def test_look_that_is_overtaken_by_a_later_one_changes_nothing(
     host: Host, simulated_host: SimulatedHypervisor
 ) -> None:
     devices = list(simulated_host.devices)
-    without(simulated_host, "0000:21:00")
+    simulated_host.take_out("0000:21:00")
 
     def overtake(name: str) -> None:
         if name == "cpu_seconds":
