@@ -19,7 +19,7 @@ hypothesis.settings.register_profile(
     "suite",
     deadline=None,
     derandomize=True,
-    max_examples=16,
+    max_examples=12,
     stateful_step_count=25,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
