@@ -5,132 +5,132 @@ and `place()` is the policy (DESIGN.md section 4).
 """
 
 import logging
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
 
 from instances.placement import NoFit, Placement, Request, place
+from inventory.free_host import free_host
 from inventory.ledger import Actor, claim
-from inventory.models import Host, Region
+from inventory.models import Region
+from inventory.search import LockedHost, Search
 from inventory.shape import host_of
-from inventory.snapshots import accepting_hosts, snapshots_of
+from inventory.snapshots import accepting_hosts, snapshots_of, stale_after
 
 logger = logging.getLogger(__name__)
 
 # Each turn that ends without a claim means that another claim took the host meanwhile.
 _MAX_TURNS = 1000
+_PAUSE_S = 0.005
+
+_stand_in = lru_cache(maxsize=4096)(host_of)
 
 
 class _Outrun(Exception):
     """The locked host no longer fits; its lock is to be given up."""
 
 
-class _StaleKey(Exception):
-    """The host's search key promises what its claims do not leave. host_id: which."""
-
-    def __init__(self, host_id: int) -> None:
-        self.host_id = host_id
-        super().__init__(host_id)
+@lru_cache(maxsize=256)
+def _best(request: Request, shapes: tuple[str, ...]) -> str | None:
+    """Return the shape that place() prefers, None if none fits."""
+    placed = place(request, [_stand_in(shape) for shape in shapes])
+    return placed.host_name if isinstance(placed, Placement) else None
 
 
 @dataclass(slots=True)
-class _Search:
-    """One claim's search. excluded: hosts whose search key was found to be wrong."""
+class _Attempt:
+    """One claim. search.without: hosts whose search key was found to be wrong."""
 
     request: Request
-    region: Region
+    search: Search
     consumer: UUID
     actor: Actor
-    excluded: set[int] = field(default_factory=set)
+    is_hold: bool
 
-    def hosts(self) -> QuerySet[Host]:
-        return (
-            accepting_hosts().filter(region=self.region).exclude(pk__in=self.excluded)
-        )
+    def at_once(self) -> Placement | None:
+        """Claim on the best host that nobody has locked; None if there is none."""
+        shapes = self.search.shapes()
+        while (best := _best(self.request, tuple(shapes))) is not None:
+            placed = self._unless_locked(best)
+            if placed is not None:
+                return placed
+            shapes.remove(best)
+        return None
 
-    def fitting_shapes(self) -> list[str]:
-        """Return the distinct free shapes that fit, the best first."""
-        shapes = (
-            self.hosts()
-            .order_by("free_shape")
-            .values_list("free_shape", flat=True)
-            .distinct()
-        )
-        candidates = [host_of(shape) for shape in shapes]
-        fitting = []
-        while isinstance(best := place(self.request, candidates), Placement):
-            fitting.append(best.host_name)
-            candidates = [c for c in candidates if c.name != best.host_name]
-        return fitting
+    def in_turn(self) -> Placement | None:
+        """Claim on the best host, waiting for its lock; None if none fits."""
+        for _ in range(_MAX_TURNS):
+            shapes = sorted(self.search.accepting_shapes())
+            best = _best(self.request, tuple(shapes))
+            if best is None:
+                break
+            # Who holds a host with a wrong key already waits for no other's lock.
+            if self.search.without:
+                placed = self._unless_locked(best)
+                time.sleep(0 if placed else _PAUSE_S)
+            else:
+                placed = self._after_waiting(best)
+            if placed is not None:
+                return placed
+        return None
 
-    def claim_on(self, shape: str, *, wait: bool = False) -> Placement | None:
-        """Lock a host of that shape and claim there; None if none was to be had."""
+    def _unless_locked(self, shape: str) -> Placement | None:
+        host = self.search.lock_first(shape)
+        return self._claim_on(host) if host is not None else None
+
+    def _after_waiting(self, shape: str) -> Placement | None:
+        host_id = self.search.first(shape)
+        if host_id is None:
+            return None
         try:
-            # The savepoint gives the host's lock back when the host turns out not to fit:
+            # The savepoint gives the lock back when the host turns out not to fit:
             # holding one host while waiting for another is how deadlocks begin.
             with transaction.atomic():
-                host = self._lock_one(shape, wait=wait)
-                if host is None:
-                    return None
-                placed = place(self.request, snapshots_of([host]))
-                if isinstance(placed, NoFit):
-                    self._explain(host)
+                host = self.search.lock(host_id)
+                placed = self._claim_on(host) if host is not None else None
+                if placed is None:
                     raise _Outrun
-                claim(host, placed.shares, self.consumer, self.actor)
                 return placed
         except _Outrun:
             return None
-        except _StaleKey as error:
-            self.excluded.add(error.host_id)
-            logger.exception("host %s has a wrong search key", error.host_id)
-            return None
 
-    def _lock_one(self, shape: str, *, wait: bool) -> Host | None:
-        """Lock one host. Its claims are read later, in a statement after the lock."""
-        matching = self.hosts().filter(free_shape=shape).order_by("pk")
-        if not wait:
-            return matching.select_for_update(of=("self",), skip_locked=True).first()
-        chosen = matching.values_list("pk", flat=True).first()
-        if chosen is None:
-            return None
-        # By key alone: with the shape, the row would drop out after the wait for its lock.
-        locked = accepting_hosts().select_for_update(of=("self",))
-        return locked.filter(pk=chosen).first()
-
-    def _explain(self, host: Host) -> None:
-        """Tell a host that was claimed on meanwhile from one whose key is wrong.
-
-        Without this a wrong key would be found again at every turn.
-        """
-        if isinstance(place(self.request, [host_of(host.free_shape)]), Placement):
-            raise _StaleKey(host.pk)
-
-    def why_not(self) -> NoFit:
-        hosts = accepting_hosts().filter(region=self.region)
-        placed = place(self.request, snapshots_of(hosts))
-        return placed if isinstance(placed, NoFit) else NoFit({})
+    def _claim_on(self, locked: LockedHost) -> Placement | None:
+        """Claim on a locked host; its claims are read after the lock, not with it."""
+        host = free_host(locked.host_id)
+        placed = place(self.request, [host])
+        if isinstance(placed, Placement):
+            claim(host, placed.shares, self.consumer, self.actor, is_hold=self.is_hold)
+            return placed
+        if _best(self.request, (locked.shape,)) is not None:
+            # Not outrun: the key is wrong. It would be found again at every turn.
+            self.search.without.add(locked.host_id)
+            logger.error("host %s has a wrong search key", host.name)
+        return None
 
 
 def claim_capacity(
-    request: Request, region: Region, consumer: UUID, actor: Actor
+    request: Request,
+    region: Region,
+    consumer: UUID,
+    actor: Actor,
+    *,
+    is_hold: bool = False,
 ) -> Placement | NoFit:
     """Claim what `request` asks for on the best host of `region`.
 
-    Must run in a transaction. NoFit names every host's reason and leaves nothing claimed.
+    Must run in a transaction. is_hold: kept for somebody, for no guest yet. NoFit names
+    every host's reason and leaves nothing claimed.
     """
-    search = _Search(request, region, consumer, actor)
-    for shape in search.fitting_shapes():
-        placed = search.claim_on(shape)
-        if placed is not None:
-            return placed
-    # Locked hosts were skipped, and read as sold out. Look again and wait for their locks.
-    for _ in range(_MAX_TURNS):
-        shapes = search.fitting_shapes()
-        if not shapes:
-            break
-        placed = search.claim_on(shapes[0], wait=True)
-        if placed is not None:
-            return placed
-    return search.why_not()
+    search = Search(region.pk, stale_after())
+    attempt = _Attempt(request, search, consumer, actor, is_hold)
+    # Locked hosts are skipped at first, and read as sold out; then their turn comes.
+    return attempt.at_once() or attempt.in_turn() or _why_not(request, region)
+
+
+def _why_not(request: Request, region: Region) -> NoFit:
+    hosts = accepting_hosts().filter(region=region)
+    placed = place(request, snapshots_of(hosts))
+    return placed if isinstance(placed, NoFit) else NoFit({})

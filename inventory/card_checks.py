@@ -151,7 +151,7 @@ def failures_in_a_row(card: Card) -> int:
 
 def needs_sanitising(card: Card) -> bool:
     """Say whether somebody used the card since it was last proven clean."""
-    last_claim = CardClaim.objects.filter(card=card).first()
+    last_claim = CardClaim.objects.filter(card=card, is_hold=False).first()
     if last_claim is None:
         return False
     if last_claim.released_at is None:

@@ -58,6 +58,8 @@ class CardEventKind(TextChoices):
     ENROLLED = "enrolled", "enrolled"
     CONDITION = "condition", "condition changed"
     CLAIMED = "claimed", "claimed"
+    HELD = "held", "held, not used yet"
+    TAKEN_UP = "taken_up", "hold taken up"
     RELEASED = "released", "released"
     MOVED = "moved", "moved"
 

@@ -13,7 +13,7 @@ from inventory.choices import CardEventKind
 from inventory.models import Card, CardEvent
 
 _PLACES = (CardEventKind.ENROLLED, CardEventKind.MOVED)
-_HOLDERS = (CardEventKind.CLAIMED, CardEventKind.RELEASED)
+_HOLDERS = (CardEventKind.CLAIMED, CardEventKind.HELD, CardEventKind.RELEASED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def fleet_at(moment: datetime) -> list[CardThen]:
     for card_id, last_id, place_id, holder_id in known:
         place = events[place_id]
         holder = events[holder_id] if holder_id else None
-        is_held = holder is not None and holder.kind == CardEventKind.CLAIMED
+        is_held = holder is not None and holder.kind != CardEventKind.RELEASED
         cards.append(
             CardThen(
                 card_id=card_id,

@@ -20,6 +20,8 @@ class Kind(StrEnum):
     ENROLLED = "enrolled"
     CONDITION = "condition"
     CLAIMED = "claimed"
+    HELD = "held"
+    TAKEN_UP = "taken_up"
     RELEASED = "released"
     MOVED = "moved"
 
@@ -59,11 +61,12 @@ class ConditionInterval(Interval):
 
 @dataclass(frozen=True, slots=True)
 class HolderInterval(Interval):
-    """One claim. end_event_id: the event that released it."""
+    """One claim. end_event_id: the event that released it. is_hold: no guest had it."""
 
     claim_id: int
     consumer: UUID
     end_event_id: int | None = None
+    is_hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,20 +206,41 @@ class _Course:
         self.claim_ids.add(event.claim_id)
         self.holders.append(
             HolderInterval(
-                event.event_id, event.at, None, event.claim_id, event.consumer
+                event.event_id,
+                event.at,
+                None,
+                event.claim_id,
+                event.consumer,
+                is_hold=event.kind == Kind.HELD,
             )
         )
         return None
+
+    def taken_up(self, event: Event) -> Inconsistent | None:
+        held = self.holder
+        if held is None or not held.is_hold:
+            return _wrong(event, "hold taken up", "an open hold", _held(event))
+        wrong = self._of_holder(event, held, "hold taken up")
+        if wrong is None:
+            self.holders[-1] = replace(held, is_hold=False)
+        return wrong
 
     def released(self, event: Event) -> Inconsistent | None:
         held = self.holder
         if held is None:
             return _wrong(event, "released claim", "none", _held(event))
-        if (held.claim_id, held.consumer) != (event.claim_id, event.consumer):
-            expected = f"claim {held.claim_id} of {held.consumer}"
-            return _wrong(event, "released claim", expected, _held(event))
-        self.holders[-1] = replace(held, to=event.at, end_event_id=event.event_id)
-        return None
+        wrong = self._of_holder(event, held, "released claim")
+        if wrong is None:
+            self.holders[-1] = replace(held, to=event.at, end_event_id=event.event_id)
+        return wrong
+
+    def _of_holder(
+        self, event: Event, held: HolderInterval, about: str
+    ) -> Inconsistent | None:
+        if (held.claim_id, held.consumer) == (event.claim_id, event.consumer):
+            return None
+        expected = f"claim {held.claim_id} of {held.consumer}"
+        return _wrong(event, about, expected, _held(event))
 
     def place(self, event: Event) -> Inconsistent | None:
         if event.host_id is None or not event.slot_path:
@@ -238,6 +262,8 @@ _STEPS: dict[str, Callable[[_Course, Event], Inconsistent | None]] = {
     Kind.ENROLLED: _Course.enrolled,
     Kind.CONDITION: _Course.change_condition,
     Kind.CLAIMED: _Course.claimed,
+    Kind.HELD: _Course.claimed,
+    Kind.TAKEN_UP: _Course.taken_up,
     Kind.RELEASED: _Course.released,
     Kind.MOVED: _Course.place,
 }

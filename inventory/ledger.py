@@ -12,20 +12,13 @@ from uuid import UUID
 from django.db import IntegrityError, connection
 from django.db.models import F
 
+from inventory import claim_sql, prepared
 from inventory.choices import CARD_TRANSITIONS, CardCondition, CardEventKind
 from inventory.exceptions import NotClaimable, StaleState, TransitionForbidden
-from inventory.models import (
-    Card,
-    CardCheck,
-    CardClaim,
-    CardEvent,
-    Host,
-    NodeClaim,
-    NumaNode,
-)
+from inventory.free_host import free_host
+from inventory.models import Card, CardCheck, CardClaim, CardEvent, Host, NodeClaim
 from inventory.shape import shape_of
-from inventory.snapshots import snapshots_of
-from inventory.topology import NodeShare
+from inventory.topology import HostSnapshot, NodeShare
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,107 +49,102 @@ def lock_host(host_id: int) -> Host:
 
 
 def refresh_shape(host: Host) -> None:
-    """Derive the locked host's search key anew from the claims; five queries."""
-    host.free_shape = shape_of(snapshots_of([host])[0])
+    """Derive the locked host's search key anew from the claims; two statements."""
+    host.free_shape = shape_of(free_host(host.pk))
     Host.objects.filter(pk=host.pk).update(free_shape=host.free_shape)
 
 
 def claim(
-    host: Host, shares: Iterable[NodeShare], consumer: UUID, actor: Actor
+    host: HostSnapshot,
+    shares: Iterable[NodeShare],
+    consumer: UUID,
+    actor: Actor,
+    *,
+    is_hold: bool = False,
 ) -> None:
-    """Give `consumer` what `shares` name on the locked `host`.
+    """Give `consumer` what `shares` name on `host`; one statement.
 
-    Raises NotClaimable if the database refuses; the caller's transaction is then broken.
+    host: what free_host() gave since the caller locked it. is_hold: the cards are kept for
+    somebody, and take_up() comes before any guest. Raises NotClaimable if the database
+    refuses; the caller's transaction is then broken.
     """
     shares = list(shares)
-    nodes = {node.number: node for node in NumaNode.objects.filter(host=host)}
-    now = clock()
+    left = host.without(
+        cards=frozenset(card for share in shares for card in share.card_ids),
+        cpus=frozenset(cpu for share in shares for cpu in share.cpus),
+        memory={share.node: share.memory_mib for share in shares},
+    )
     try:
-        NodeClaim.objects.bulk_create(
-            NodeClaim(
-                numa_node=nodes[share.node],
-                consumer=consumer,
-                cpus=list(share.cpus),
-                vcpus=share.vcpus,
-                memory_mib=share.memory_mib,
-                claimed_at=now,
-            )
-            for share in shares
-        )
-        claims = CardClaim.objects.bulk_create(
-            CardClaim(card_id=card_id, consumer=consumer, claimed_at=now)
-            for share in shares
-            for card_id in share.card_ids
+        prepared.rows(
+            claim_sql.CLAIM,
+            {
+                **_told(consumer, actor),
+                "host": host.host_id,
+                "shape": shape_of(left),
+                "is_hold": is_hold,
+                "kind": CardEventKind.HELD if is_hold else CardEventKind.CLAIMED,
+                "numbers": [share.node for share in shares],
+                "cpus": ["{%s}" % ",".join(map(str, s.cpus)) for s in shares],
+                "vcpus": [share.vcpus for share in shares],
+                "memory_mib": [share.memory_mib for share in shares],
+                "cards": [card for share in shares for card in share.card_ids],
+            },
         )
     except IntegrityError as error:
         raise NotClaimable(str(error)) from error
-    CardEvent.objects.bulk_create(
-        CardEvent(
-            card_id=card_claim.card_id,
-            at=now,
-            kind=CardEventKind.CLAIMED,
-            from_condition=CardCondition.READY,
-            to_condition=CardCondition.READY,
-            actor=actor.name,
-            reason=actor.reason,
-            consumer=consumer,
-            claim=card_claim,
-        )
-        for card_claim in claims
-    )
-    refresh_shape(host)
+
+
+def _told(consumer: UUID, actor: Actor) -> dict[str, object]:
+    return {"consumer": consumer, "actor": actor.name, "reason": actor.reason}
+
+
+def lock_hosts_of(consumer: UUID) -> list[int]:
+    """Lock the hosts on which `consumer` holds something; return their ids, sorted."""
+    return [
+        pk for (pk,) in prepared.rows(claim_sql.LOCK_HOSTS_OF, {"consumer": consumer})
+    ]
+
+
+def take_up(consumer: UUID, actor: Actor) -> None:
+    """Turn what `consumer` holds into what a guest may use.
+
+    The caller holds the lock of lock_hosts_of(). Raises NotClaimable if a card is no
+    longer fit for sale; the caller's transaction is then broken.
+    """
+    try:
+        prepared.rows(claim_sql.TAKE_UP, _told(consumer, actor))
+    except IntegrityError as error:
+        raise NotClaimable(str(error)) from error
 
 
 def release(consumer: UUID, actor: Actor) -> list[int]:
     """End every open claim of `consumer`, by claim and never by address.
 
-    The caller has proof that the consumer's domain is absent. A ready card becomes dirty;
-    one that is quarantined or missing stays so. Returns the ids of the hosts on which
+    The caller has proof that the consumer's domain is absent, or it never was anything but
+    a hold. A ready card that was used becomes dirty; one that was held stays ready, and one
+    that is quarantined or missing stays so. Returns the ids of the hosts on which
     something was released, none if nothing was held, which is no error.
     """
-    host_ids = sorted(
-        set(
-            NodeClaim.objects.filter(consumer=consumer, released_at=None).values_list(
-                "numa_node__host_id", flat=True
-            )
-        )
-    )
+    host_ids = lock_hosts_of(consumer)
     for host_id in host_ids:
-        _release_on(lock_host(host_id), consumer, actor)
+        _release_on(host_id, consumer, actor)
     return host_ids
 
 
-def _release_on(host: Host, consumer: UUID, actor: Actor) -> None:
-    now = clock()
-    open_claims = list(
-        CardClaim.objects.filter(
-            consumer=consumer, released_at=None, card__host=host
-        ).select_related("card")
+def _release_on(host_id: int, consumer: UUID, actor: Actor) -> None:
+    used = prepared.rows(
+        claim_sql.RELEASE,
+        {
+            **_told(consumer, actor),
+            "host": host_id,
+            "shape": shape_of(free_host(host_id, leaving=consumer)),
+        },
     )
-    NodeClaim.objects.filter(
-        consumer=consumer, released_at=None, numa_node__host=host
-    ).update(released_at=now)
-    CardClaim.objects.filter(pk__in=[c.pk for c in open_claims]).update(released_at=now)
-    CardEvent.objects.bulk_create(
-        CardEvent(
-            card=card_claim.card,
-            at=now,
-            kind=CardEventKind.RELEASED,
-            from_condition=card_claim.card.condition,
-            to_condition=card_claim.card.condition,
-            actor=actor.name,
-            reason=actor.reason,
-            consumer=consumer,
-            claim=card_claim,
-        )
-        for card_claim in open_claims
-    )
-    for card_claim in open_claims:
-        if card_claim.card.condition == CardCondition.READY:
-            change_condition(
-                card_claim.card, CardCondition.DIRTY, actor, claim=card_claim
-            )
-    refresh_shape(host)
+    if not used:
+        return
+    claims = CardClaim.objects.filter(pk__in=[pk for (pk,) in used])
+    for card_claim in claims.select_related("card").order_by("card_id"):
+        change_condition(card_claim.card, CardCondition.DIRTY, actor, claim=card_claim)
 
 
 def change_condition(

@@ -62,6 +62,7 @@ class ClaimRow:
     consumer: UUID
     claimed_at: datetime
     released_at: datetime | None
+    is_hold: bool
 
 
 def read_one_moment() -> None:
@@ -104,7 +105,7 @@ def _cards_after(card_id: int, count: int) -> list[CardRow]:
 def _claims_of(cards: list[CardRow]) -> dict[int, list[ClaimRow]]:
     claims = defaultdict(list)
     rows = CardClaim.objects.filter(card__in=[c.card_id for c in cards]).order_by("pk")
-    fields = ("card_id", "pk", "consumer", "claimed_at", "released_at")
+    fields = ("card_id", "pk", "consumer", "claimed_at", "released_at", "is_hold")
     for card_id, *row in rows.values_list(*fields):
         claims[card_id].append(ClaimRow(*row))
     return claims
@@ -213,12 +214,17 @@ def _claims(
             (held.event_id, "consumer", held.consumer, row.consumer),
             (held.event_id, "claimed_at", held.since, row.claimed_at),
             (held.end_event_id, "released_at", held.to, row.released_at),
+            (held.event_id, "kind", _kind(held.is_hold), _kind(row.is_hold)),
         ):
             if told != found:
                 return _differ(card, event_id, f"{name} {about}", told, found)
     for claim_id, row in rows.items():
         return _differ(card, None, f"claim {claim_id}", None, f"of {row.consumer}")
     return None
+
+
+def _kind(is_hold: bool) -> str:
+    return "hold" if is_hold else "use"
 
 
 def _differ(

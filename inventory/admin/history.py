@@ -37,8 +37,12 @@ class _HeldAdmin(ReadOnlyAdmin):
 
 @admin.register(CardClaim)
 class CardClaimAdmin(_HeldAdmin):
-    list_display = ("card", "holder", "claimed_at", "released_at")
-    list_filter = (OpenFilter, ("card__host__region", admin.RelatedFieldListFilter))
+    list_display = ("card", "holder", "is_hold", "claimed_at", "released_at")
+    list_filter = (
+        OpenFilter,
+        "is_hold",
+        ("card__host__region", admin.RelatedFieldListFilter),
+    )
     list_select_related = ("card__host",)
     search_fields = ("card__host__name", "card__slot_path", "consumer")
     search_help_text = "Host, PCI slot or the holder's UUID"

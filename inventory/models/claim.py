@@ -1,6 +1,7 @@
 """Who holds which cards, CPUs and memory: the only source of "used".
 
-consumer is the holder's UUID (an instance's); inventory knows nothing else about it.
+consumer is the holder's UUID (an instance's, or of what becomes one); inventory knows
+nothing else about it.
 The database refuses a second open claim on a card or CPU, memory beyond a node, a card
 that is not ready and a CPU that the node lacks or keeps for the host (migration 0002).
 """
@@ -20,6 +21,11 @@ class CardClaim(models.Model):
     consumer = models.UUIDField(db_index=True)
     claimed_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True, blank=True)
+    is_hold = models.BooleanField(
+        "hold",
+        default=False,
+        help_text="Kept for somebody, and no guest has had the card by this claim.",
+    )
 
     class Meta:
         ordering = ["-claimed_at", "card"]

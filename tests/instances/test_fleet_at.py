@@ -17,6 +17,7 @@ from inventory.choices import CardCondition, CardEventKind
 from inventory.fleet_history import CardThen, fleet_at
 from inventory.history import CardHistory, Event, Interval, replay
 from inventory.ledger import Actor, change_condition, record_place
+from inventory.free_host import free_host
 from inventory.models import Card, CardEvent, Host
 from inventory.topology import NodeShare
 from tests.builders import (
@@ -51,7 +52,9 @@ def take(card: Card, consumer: uuid.UUID) -> datetime:
     """Claim the card and return a moment at which it is held."""
     share = NodeShare(0, (card.pk,), (0,), 1, 256)
     with transaction.atomic():
-        ledger.claim(ledger.lock_host(card.host_id), [share], consumer, ACTOR)
+        ledger.claim(
+            free_host(ledger.lock_host(card.host_id).pk), [share], consumer, ACTOR
+        )
     return ledger.clock()
 
 

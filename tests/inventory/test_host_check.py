@@ -19,6 +19,7 @@ from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.supervised import SupervisedHypervisor
 from inventory.hypervisor.xml import parse_domain
 from inventory.ledger import Actor, change_condition, claim
+from inventory.free_host import free_host
 from inventory.models import Card, Host
 from inventory.preflight import CheckLine, Verdict
 from inventory.topology import NodeShare
@@ -159,7 +160,7 @@ def test_cards_for_sale_and_claimed_ones_are_never_taken(
     share = NodeShare(node=0, card_ids=(claimed.pk,), cpus=(0,), vcpus=1, memory_mib=64)
     tester = Actor("test:it", "a test")
     with transaction.atomic():
-        claim(host, [share], uuid.uuid4(), tester)
+        claim(free_host(host.pk), [share], uuid.uuid4(), tester)
         change_condition(claimed, CardCondition.DIRTY, tester)
     node = host.nodes.get(number=0)
     for slot, condition in (

@@ -16,6 +16,7 @@ from inventory.choices import (
 )
 from inventory.exceptions import NotClaimable, StaleState, TransitionForbidden
 from inventory.ledger import Actor
+from inventory.free_host import free_host
 from inventory.models import Card, CardClaim, CardEvent, Host, NodeClaim
 from inventory.shape import shape_of
 from inventory.snapshots import free_cards, snapshots_of
@@ -32,7 +33,7 @@ def take(
 ) -> None:
     share = NodeShare(0, tuple(card.pk for card in cards), cpus, len(cpus), 256)
     with transaction.atomic():
-        ledger.claim(ledger.lock_host(host.pk), [share], consumer, ACTOR)
+        ledger.claim(free_host(ledger.lock_host(host.pk).pk), [share], consumer, ACTOR)
 
 
 def state() -> tuple[object, ...]:

@@ -15,6 +15,7 @@ from inventory import ledger, ledger_audit
 from inventory.choices import CardCondition, CardEventKind
 from inventory.ledger import Actor
 from inventory.ledger_audit import Audit, Difference, audit
+from inventory.free_host import free_host
 from inventory.models import Card, CardClaim, CardEvent, Host
 from inventory.topology import NodeShare
 from tests.builders import make_check, make_host
@@ -31,7 +32,9 @@ def used_host() -> Host:
     for consumer, card, cpu in ((past, first, 0), (uuid.uuid4(), second, 1)):
         share = NodeShare(0, (card.pk,), (cpu,), 1, 256)
         with transaction.atomic():
-            ledger.claim(ledger.lock_host(host.pk), [share], consumer, ACTOR)
+            ledger.claim(
+                free_host(ledger.lock_host(host.pk).pk), [share], consumer, ACTOR
+            )
     with transaction.atomic():
         ledger.release(past, ACTOR)
     return host

@@ -1,0 +1,94 @@
+"""Read what one locked host has free, in one statement: the claim's own snapshot.
+
+It gives what `snapshots.snapshots_of()` gives for that host, at a fraction of the cost; a
+test holds the two together.
+"""
+
+from uuid import UUID
+
+from inventory import prepared
+from inventory.choices import AlertClass, CardCondition
+from inventory.topology import FreeCard, HostSnapshot, NodeSnapshot
+
+_FREE = f"""
+SELECT h.name, n.number, n.memory_mib - n.reserved_memory_mib - taken.memory_mib,
+       cpu.numbers, cpu.cores, cpu.reserved, taken.cpus, card.ids, card.models
+  FROM inventory_host h
+  JOIN inventory_numanode n ON n.host_id = h.id
+ CROSS JOIN LATERAL (
+       SELECT array_agg(number) AS numbers, array_agg(core) AS cores,
+              array_agg(is_reserved) AS reserved
+         FROM (SELECT number, core, is_reserved FROM inventory_hostcpu
+                WHERE numa_node_id = n.id ORDER BY number) ordered) cpu
+ CROSS JOIN LATERAL (
+       SELECT coalesce(sum(k.memory_mib), 0)::bigint AS memory_mib,
+              coalesce(string_agg(array_to_string(k.cpus, ','), ','), '') AS cpus
+         FROM inventory_nodeclaim k
+        WHERE k.numa_node_id = n.id AND k.released_at IS NULL
+          AND k.consumer IS DISTINCT FROM %(leaving)s) taken
+ CROSS JOIN LATERAL (
+       SELECT array_agg(id) AS ids, array_agg(slug) AS models
+         FROM (SELECT g.id, m.slug
+                 FROM inventory_card g JOIN inventory_gpumodel m ON m.id = g.gpu_model_id
+                WHERE g.numa_node_id = n.id AND g.condition = '{CardCondition.READY}'
+                  AND NOT EXISTS (
+                      SELECT FROM inventory_cardclaim k
+                       WHERE k.card_id = g.id AND k.released_at IS NULL
+                         AND (k.consumer IS DISTINCT FROM %(leaving)s OR NOT k.is_hold))
+                  AND NOT EXISTS (
+                      SELECT FROM inventory_discrepancy d WHERE d.card_id = g.id
+                         AND d.prevents_claims AND d.resolved_at IS NULL)
+                  AND NOT EXISTS (
+                      SELECT FROM inventory_alert a WHERE a.card_id = g.id
+                         AND a.cleared_at IS NULL
+                         AND a.alert_class = '{AlertClass.PREVENTS_CLAIMS}')
+                ORDER BY g.slot_path, g.id) free) card
+ WHERE h.id = %(host)s
+ ORDER BY n.number
+"""
+
+
+def free_host(host_id: int, leaving: UUID | None = None) -> HostSnapshot:
+    """Return what is free on the host whose lock the caller holds; one statement.
+
+    leaving: a holder whose claims count as ended already. A card that it used is still not
+    free, since it must be cleaned first.
+    """
+    nodes = []
+    name = ""
+    for (
+        name,
+        number,
+        memory_mib,
+        cpus,
+        cores,
+        reserved,
+        taken,
+        ids,
+        models,
+    ) in prepared.rows(_FREE, {"host": host_id, "leaving": leaving}):
+        nodes.append(
+            NodeSnapshot(
+                number=number,
+                cards=tuple(map(FreeCard, ids or (), models or ())),
+                cores=_free_cores(cpus or (), cores or (), reserved or (), taken),
+                memory_mib=max(0, memory_mib),
+            )
+        )
+    return HostSnapshot(host_id, name, tuple(nodes))
+
+
+def _free_cores(
+    cpus: list[int], cores: list[int], reserved: list[bool], taken: str
+) -> tuple[tuple[int, ...], ...]:
+    """Return the cores of which no CPU is taken, by number; cpus come in their order."""
+    claimed = set(map(int, taken.split(","))) if taken else set()
+    siblings: dict[int, list[int]] = {}
+    blocked = set()
+    for cpu, core, is_reserved in zip(cpus, cores, reserved, strict=True):
+        siblings.setdefault(core, []).append(cpu)
+        if is_reserved or cpu in claimed:
+            blocked.add(core)
+    return tuple(
+        tuple(siblings[core]) for core in sorted(siblings) if core not in blocked
+    )
