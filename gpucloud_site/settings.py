@@ -29,6 +29,10 @@ LAB_SKIPS_SANITISING = LAB and environment.boolean(
 RECONCILE_CYCLE_S = environment.whole_number(
     "GPUCLOUD_RECONCILE_CYCLE_S", default=30, minimum=1
 )
+# How far ahead capacity may be held without being used.
+RESERVATION_MAX_S = environment.whole_number(
+    "GPUCLOUD_RESERVATION_MAX_S", default=7 * 24 * 3600, minimum=60
+)
 CARDS_CLEANED_PER_HOST = environment.whole_number(
     "GPUCLOUD_CARDS_CLEANED_PER_HOST", default=2, minimum=1
 )

@@ -26,6 +26,15 @@ ABSENT = "absent"
 ENDED_PHASES = (Phase.DELETED, Phase.FAILED)
 
 
+class ReservationState(TextChoices):
+    """Only instances.reservations writes it."""
+
+    ACTIVE = "active", "active"
+    USED = "used", "used"
+    RELEASED = "released", "released"
+    EXPIRED = "expired", "expired"
+
+
 class JobKind(TextChoices):
     LAUNCH = "launch", "launch"
     DELETE = "delete", "delete"

@@ -1,5 +1,7 @@
 """Why an action on instances is refused, named by the condition."""
 
+from typing import Self
+
 from instances.placement import NoFit
 
 
@@ -29,12 +31,34 @@ class NoCapacity(InstancesError):
 
     field = "region"
 
+    @classmethod
+    def of(cls, cards: int, plan: str, region: str, no_fit: NoFit) -> Self:
+        """cards: how many the plan has. plan, region: slugs."""
+        return cls("GPU capacity" if cards else "capacity", plan, region, no_fit)
+
     def __init__(self, kind: str, plan: str, region: str, no_fit: NoFit) -> None:
         self.no_fit = no_fit
         super().__init__(
             f"No {kind} is available in {region} for {plan} right now.",
             str(no_fit),
         )
+
+
+class QuotaExceeded(InstancesError):
+    """The account holds, or would hold, more cards of a model than it may."""
+
+    field = "type"
+
+    def __init__(self, model: str, *, allowed: int, used: int, wanted: int) -> None:
+        self.allowed, self.used, self.wanted = allowed, used, wanted
+        super().__init__(
+            f"Account Limit reached. {used} of {allowed} {model} GPUs are in use or "
+            f"reserved, and this asks for {wanted} more. Please open a support ticket."
+        )
+
+
+class ReservationEnded(InstancesError):
+    """It was used, released, or it is over."""
 
 
 class IdempotencyConflict(InstancesError):

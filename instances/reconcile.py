@@ -15,11 +15,18 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from instances.audit import ExpectedDomain, audit
-from instances.choices import ABSENT, ENDED_JOB_STATES, Desired, JobKind, Phase
+from instances.choices import (
+    ABSENT,
+    ENDED_JOB_STATES,
+    Desired,
+    JobKind,
+    Phase,
+    ReservationState,
+)
 from instances.domain_xml import DomainSpec
 from instances.jobs.card_records import maintenance_uuid
 from instances.lifecycle import advance
-from instances.models import Instance, Job
+from instances.models import Instance, Job, Reservation
 from instances.selectors import specs_of
 from inventory.choices import CardCondition, DiscrepancyKind, HostConnection, HostPolicy
 from inventory.discovery import Finding
@@ -165,8 +172,16 @@ def _audit(host: Host, seen: Observation, began: datetime) -> list[Finding]:
         .values_list("instance__uuid", flat=True)
     )
     specs = specs_of({consumer: instances.get(consumer) for consumer in open_since})
+    holds = set(
+        Reservation.objects.filter(
+            uuid__in=open_since, state=ReservationState.ACTIVE
+        ).values_list("uuid", flat=True)
+    )
     expected = []
     for consumer, claimed_at in sorted(open_since.items()):
+        if consumer in holds:
+            # It ends by its own time, and until then there is to be no domain of it.
+            continue
         each = _expected(
             consumer,
             specs.get(consumer),

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from flags.availability import open_flags
-from instances.choices import ENDED_PHASES, ImageStatus
+from instances.choices import ENDED_PHASES, ImageStatus, ReservationState
 from instances.domain_xml import DomainSpec, GuestCell
-from instances.models import Account, Image, Instance, Plan
+from instances.models import Account, Image, Instance, Plan, Reservation
 from instances.placement import NumaPolicy, Request
 from inventory.ledger import open_card_claims, open_node_claims
 from inventory.models import CardFunction, Host, Region
@@ -50,6 +50,21 @@ def instances_of(account: Account) -> QuerySet[Instance]:
         Instance.objects.filter(account=account)
         .exclude(phase__in=ENDED_PHASES)
         .select_related("plan__gpu_model", "region", "image", "account")
+        .order_by("pk")
+    )
+
+
+def reservations_of(account: Account) -> QuerySet[Reservation]:
+    """Return the account's reservations that were not released, oldest first.
+
+    With relations, and linode_id: the instance that used it.
+    """
+    user = Instance.objects.filter(uuid=OuterRef("uuid")).values("pk")
+    return (
+        Reservation.objects.filter(account=account)
+        .exclude(state=ReservationState.RELEASED)
+        .select_related("plan", "region")
+        .annotate(linode_id=Subquery(user))
         .order_by("pk")
     )
 

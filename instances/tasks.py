@@ -6,7 +6,7 @@ A task carries an id and nothing else: arguments are pickled, and shown in the a
 from django_q.models import Schedule  # noqa: TID251
 from django_q.tasks import async_task, result  # noqa: TID251
 
-from instances import reconcile
+from instances import holds, reconcile
 from instances.jobs import card_work, runner
 
 _EVERY_MINUTE = ("instances.tasks.enqueue_due_jobs", "instances.tasks.look_after_fleet")
@@ -33,8 +33,10 @@ def enqueue_due_jobs() -> int:
 def look_after_fleet() -> None:
     """Enqueue what is due of hosts and cards; `manage.py watch` does so every second.
 
+    What is held beyond its time is freed here, which asks no host.
     One task a host: a frozen one holds one worker for its deadline and no other host.
     """
+    holds.expire_due()
     for host_id in reconcile.take_due_hosts():
         enqueue_reconcile(host_id)
     for host_id in card_work.hosts_with_work():

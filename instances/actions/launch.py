@@ -4,16 +4,19 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from uuid import uuid4
 
 from django.db import IntegrityError, transaction
 
-from flags.availability import is_available
+from instances.actions.sale import offer
 from instances.choices import ImageStatus, JobKind
 from instances.claiming import claim_capacity
 from instances.exceptions import IdempotencyConflict, InvalidRequest, NoCapacity
+from instances.holds import locked_for_use, use
 from instances.jobs import runner
 from instances.models import Account, Image, Instance, Plan
 from instances.placement import NoFit
+from instances.quotas import check_quota
 from instances.selectors import request_of
 from instances.tasks import enqueue_job
 from inventory.ledger import Actor
@@ -33,7 +36,8 @@ _SECONDS_PER_GIB = 1
 class LaunchOrder:
     """What was asked for, unchecked. actor: user:NAME; username: as events show it.
 
-    plan, region, image: slugs. idempotency_key: a repeat with the same key and content
+    plan, region, image: slugs. reservation: the id of one that is to be used.
+    idempotency_key: a repeat with the same key and content
     returns the first instance.
     """
 
@@ -45,19 +49,23 @@ class LaunchOrder:
     username: str
     label: str = ""
     tags: tuple[str, ...] = ()
+    reservation: int | None = None
     idempotency_key: str = ""
 
     @property
     def digest(self) -> str:
-        body = [self.plan, self.region, self.image, self.label, list(self.tags)]
+        body: list[object] = [self.plan, self.region, self.image, self.label]
+        body.append(list(self.tags))
+        if self.reservation is not None:
+            body.append(self.reservation)
         return hashlib.sha256(json.dumps(body).encode()).hexdigest()
 
 
 def launch(order: LaunchOrder) -> Instance:
     """Launch what `order` asks for, once per idempotency key.
 
-    Raises InvalidRequest (every wrong field), NoCapacity or IdempotencyConflict; then
-    nothing was claimed or written.
+    Raises InvalidRequest (every wrong field), QuotaExceeded, NoCapacity or
+    IdempotencyConflict; then nothing was claimed or written.
     """
     repeated = _repeated(order)
     if repeated is not None:
@@ -65,6 +73,12 @@ def launch(order: LaunchOrder) -> Instance:
     try:
         with transaction.atomic():
             return _launch(order)
+    except InvalidRequest:
+        # Another request with this key may have used the reservation meanwhile.
+        repeated = _repeated(order) if order.reservation is not None else None
+        if repeated is None:
+            raise
+        return repeated
     except IntegrityError:
         # Another request with this key, or this label, committed first.
         repeated = _repeated(order)
@@ -90,7 +104,14 @@ def _repeated(order: LaunchOrder) -> Instance | None:
 
 def _launch(order: LaunchOrder) -> Instance:
     plan, region, image = check(order)
+    # Before the row: an instance takes the UUID of the reservation that it uses.
+    reservation = (
+        locked_for_use(order.reservation, order.account, plan, region)
+        if order.reservation is not None
+        else None
+    )
     instance = Instance(
+        uuid=reservation.uuid if reservation else uuid4(),
         account=order.account,
         plan=plan,
         region=region,
@@ -106,15 +127,11 @@ def _launch(order: LaunchOrder) -> Instance:
     if not order.label:
         instance.label = f"linode{instance.pk}"
         instance.save(update_fields=["label"])
-    placed = claim_capacity(
-        request_of(plan),
-        region,
-        instance.uuid,
-        Actor(order.actor, f"launch of {instance.label} for {order.account.name}"),
-    )
-    if isinstance(placed, NoFit):
-        kind = "GPU capacity" if plan.cards else "capacity"
-        raise NoCapacity(kind, plan.slug, region.slug, placed)
+    why = Actor(order.actor, f"launch of {instance.label} for {order.account.name}")
+    if reservation is not None:
+        use(reservation, instance, why)
+    else:
+        _claim(instance, why)
     job = runner.create(
         JobKind.LAUNCH,
         instance,
@@ -127,23 +144,20 @@ def _launch(order: LaunchOrder) -> Instance:
     return instance
 
 
+def _claim(instance: Instance, why: Actor) -> None:
+    plan, region = instance.plan, instance.region
+    check_quota(instance.account, plan)
+    placed = claim_capacity(request_of(plan), region, instance.uuid, why)
+    if isinstance(placed, NoFit):
+        raise NoCapacity.of(plan.cards, plan.slug, region.slug, placed)
+
+
 def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
     """Return the rows that the slugs name, launching nothing.
 
     Raises InvalidRequest with every error. Five queries.
     """
-    errors: list[tuple[str | None, str]] = []
-    plan = (
-        Plan.objects.select_related("gpu_model")
-        .filter(slug=order.plan, is_sold=True)
-        .first()
-    )
-    # A plan behind a shut flag is refused like one that does not exist.
-    if plan is None or not is_available(plan.flag_name, order.account):
-        errors.append(("type", "A valid plan type by that ID was not found"))
-    region = Region.objects.filter(slug=order.region, is_open=True).first()
-    if region is None:
-        errors.append(("region", "region is not valid"))
+    plan, region, errors = offer(order.plan, order.region, order.account)
     image = Image.objects.filter(slug=order.image, status=ImageStatus.AVAILABLE).first()
     if image is None:
         errors.append(("image", "image is not valid"))

@@ -4,21 +4,26 @@ from collections.abc import Collection
 from uuid import UUID
 
 from instances.capacity import sellable_card_ids
-from instances.models import Instance, Plan
+from instances.models import Instance, Plan, Reservation
 from inventory.admin.card_filters import add_state
 from inventory.admin.holders import name_holders_with
 
 
 def teach() -> None:
-    name_holders_with(_instance_names)
+    name_holders_with(_holder_names)
     add_state("sellable", "sellable now", _sellable)
 
 
-def _instance_names(consumers: Collection[UUID]) -> dict[UUID, str]:
+def _holder_names(consumers: Collection[UUID]) -> dict[UUID, str]:
     rows = Instance.objects.filter(uuid__in=consumers).values_list(
         "uuid", "label", "account__name"
     )
-    return {uuid: f"{label} ({account})" for uuid, label, account in rows}
+    instances = {uuid: f"{label} ({account})" for uuid, label, account in rows}
+    held = Reservation.objects.filter(uuid__in=set(consumers) - set(instances))
+    reservations = {
+        row.uuid: f"{row} ({row.account})" for row in held.select_related("account")
+    }
+    return instances | reservations
 
 
 def _sellable() -> set[int]:

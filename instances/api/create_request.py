@@ -11,6 +11,7 @@ from instances.exceptions import InvalidRequest
 from instances.models import Account
 
 MAX_KEY_LENGTH = 200
+_BIGINT = 2**63
 NO_IMAGE = "You must specify an image. Machines without one cannot be had yet."
 _NOT_YET = "cannot be had yet; leave it out"
 # What a customer may name though this release has it not: field -> values that ask for
@@ -38,6 +39,7 @@ _UNAVAILABLE: dict[str, tuple[Any, ...]] = {
 _READ = (
     *("type", "region", "image", "label", "tags"),
     *("root_pass", "authorized_keys", "authorized_users", "booted"),
+    "reservation",
 )
 _ORDER = {field: place for place, field in enumerate((*_READ, *_UNAVAILABLE))}
 
@@ -59,6 +61,7 @@ def order_from(
         username=username,
         label=texts["label"],
         tags=_tags(body),
+        reservation=_reservation(body),
         idempotency_key=key,
     )
     problems = _shape_problems(body)
@@ -87,6 +90,11 @@ def _tags(body: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(value) if _is_list_of_strings(value) else ()
 
 
+def _reservation(body: Mapping[str, Any]) -> int | None:
+    value = body.get("reservation")
+    return value if type(value) is int and 0 < value < _BIGINT else None
+
+
 def _is_list_of_strings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
@@ -107,6 +115,8 @@ def _shape_problems(body: Mapping[str, Any]) -> list[Problem]:
     problems += credentials.problems_of(body)
     if isinstance(image, str) and image and credentials.are_missing(body, image):
         problems.append((None, credentials.REQUIRED))
+    if body.get("reservation") is not None and _reservation(body) is None:
+        problems.append(("reservation", "reservation must be a reservation's id"))
     if body.get("booted") not in (None, True):
         problems.append(("booted", f"booted=false {_NOT_YET}"))
     return problems + _unavailable(body)

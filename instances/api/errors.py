@@ -15,11 +15,21 @@ from instances.exceptions import (
     InstanceBusy,
     InvalidRequest,
     NoCapacity,
+    QuotaExceeded,
+    ReservationEnded,
 )
 from inventory.exceptions import HypervisorError, NotClaimable, StaleState
 
 NOT_FOUND = "Not found"
 _PREFIXES = ("/v4/", "/v4beta/")
+
+_REFUSALS = (
+    NoCapacity,
+    QuotaExceeded,
+    InstanceBusy,
+    IdempotencyConflict,
+    ReservationEnded,
+)
 
 Problem = tuple[str | None, str]
 
@@ -54,7 +64,7 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
 def _refusal(exc: Exception) -> tuple[int, list[Problem]] | None:
     if isinstance(exc, InvalidRequest):
         return status.HTTP_400_BAD_REQUEST, exc.errors
-    if isinstance(exc, NoCapacity | InstanceBusy | IdempotencyConflict):
+    if isinstance(exc, _REFUSALS):
         return status.HTTP_400_BAD_REQUEST, [(exc.field, exc.public_message)]
     if isinstance(exc, NotClaimable | StaleState):
         # Lost against another request; the customer may simply ask again.

@@ -159,6 +159,23 @@ INSTANCE_FIELDS = {
     "placement_group.label": _constant("pg_label", Kind.TEXT, None),
     "placement_group.placement_group_type": _constant("pg_type", Kind.TEXT, None),
 }
+RESERVATION_FIELDS = {
+    "id": _number("pk"),
+    "type": Field("plan__slug"),
+    "region": Field("region__slug"),
+    "status": Field("state"),
+    "created": Field("created_at", Kind.MOMENT),
+    "expires": Field("expires_at", Kind.MOMENT),
+}
+QUOTA_FIELDS = {
+    "gpu_model": Field("gpu_model"),
+    "used": _number("used"),
+}
+AVAILABILITY_FIELDS = {
+    "region": Field("region"),
+    "plan": Field("plan"),
+    "available": Field("available", Kind.BOOLEAN),
+}
 EVENT_FIELDS = {
     "id": _number("pk"),
     "action": Field("action"),

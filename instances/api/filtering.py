@@ -5,6 +5,7 @@ conditions are bounded, so that a header cannot make the database work without e
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.db.models import F, Model, Q, QuerySet
@@ -30,15 +31,33 @@ def filtered(rows: QuerySet[Row], header: str, fields: Fields) -> QuerySet[Row]:
     """
     if not header.strip():
         return rows
+    wanted = wanted_of(header, fields)
+    rows = rows.alias(**_expressions(fields)).filter(wanted.condition)
+    rows = _ordered(rows, wanted, fields)
+    return rows if wanted.limit is None else rows[: wanted.limit]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a header asks for. condition: on the fields' paths. order_by: a field's name."""
+
+    condition: Q
+    order_by: str | None
+    descending: bool
+    limit: int | None
+
+
+def wanted_of(header: str, fields: Fields) -> Wanted:
+    """Return what the header asks for. Raises InvalidRequest."""
     document = _parsed(header)
     controls: dict[str, Any] = {}
     _lift_controls(document, controls)
-    condition = _Condition(fields)
-    rows = rows.alias(**_expressions(fields)).filter(condition.of(document))
-    rows = _ordered(rows, controls, fields)
-    if "+limit" in controls:
-        rows = rows[: _limit(controls["+limit"])]
-    return rows
+    return Wanted(
+        condition=_Condition(fields).of(document),
+        order_by=_order_by(controls, fields),
+        descending=_is_descending(controls),
+        limit=_limit(controls["+limit"]) if "+limit" in controls else None,
+    )
 
 
 _CONTROLS = ("+order_by", "+order", "+limit")
@@ -136,26 +155,34 @@ class _Condition:
         return result
 
 
-def _ordered(
-    rows: QuerySet[Row], controls: dict[str, Any], fields: Fields
-) -> QuerySet[Row]:
+def _is_descending(controls: dict[str, Any]) -> bool:
     direction = controls.get("+order", "asc")
     if direction not in ("asc", "desc"):
         raise _refused("+order is asc or desc")
+    return bool(direction == "desc")
+
+
+def _order_by(controls: dict[str, Any], fields: Fields) -> str | None:
     if "+order_by" not in controls:
-        return rows
+        return None
     name = controls["+order_by"]
     if not isinstance(name, str) or name not in fields:
         raise _refused(f"Cannot order by {str(name)[:100]}")
-    field = fields[name]
-    if field.kind is Kind.TEXTS:
+    if fields[name].kind is Kind.TEXTS:
         raise _refused(f"Cannot order by {name}: it is a list")
+    return name
+
+
+def _ordered(rows: QuerySet[Row], wanted: Wanted, fields: Fields) -> QuerySet[Row]:
+    if wanted.order_by is None:
+        return rows
+    field = fields[wanted.order_by]
     if field.expression is not None:
         # The same for every row, and PostgreSQL refuses to order by a constant.
-        return rows.order_by("-pk" if direction == "desc" else "pk")
+        return rows.order_by("-pk" if wanted.descending else "pk")
     by = F(field.path)
     # The key makes the order total: pages neither repeat a row nor lose one.
-    if direction == "desc":
+    if wanted.descending:
         return rows.order_by(by.desc(), "-pk")
     return rows.order_by(by.asc(), "pk")
 

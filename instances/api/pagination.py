@@ -1,7 +1,7 @@
 """Cut a list into pages: Linode API v4's page, page_size and envelope."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -18,14 +18,16 @@ Row = TypeVar("Row", bound=Model)
 
 
 def page_of(
-    request: Request, rows: QuerySet[Row], build: Callable[[Row], dict[str, Any]]
+    request: Request,
+    rows: QuerySet[Row] | Sequence[Any],
+    build: Callable[[Any], dict[str, Any]],
 ) -> dict[str, Any]:
     """Return the envelope of the page that the query string asks for; two queries.
 
     A page after the last is empty. Raises InvalidRequest.
     """
     page, size = _asked_for(request)
-    results = rows.count()
+    results = rows.count() if isinstance(rows, QuerySet) else len(rows)
     start = (page - 1) * size
     found = rows[start : start + size] if start < results else ()
     return {

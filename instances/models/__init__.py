@@ -5,15 +5,19 @@ from instances.models.catalogue import Image, Plan
 from instances.models.event import Event
 from instances.models.instance import Instance
 from instances.models.job import Job, JobStep
+from instances.models.quota import GpuQuota
+from instances.models.reservation import Reservation
 
 __all__ = [
     "Account",
     "ApiToken",
     "Event",
+    "GpuQuota",
     "Image",
     "Instance",
     "Job",
     "JobStep",
     "Plan",
+    "Reservation",
     "SSHKey",
 ]

@@ -24,13 +24,13 @@ _names: HolderNames = _nobody_known
 
 
 def name_holders_with(names: HolderNames) -> None:
-    """Have `names` (UUIDs -> those it knows, with their names; one query) asked."""
+    """Have `names` (UUIDs -> those it knows, with their names; two queries) asked."""
     global _names
     _names = names
 
 
 def holder_names(consumers: Collection[UUID]) -> dict[UUID, str]:
-    """Return a name for every one of `consumers`; at most one query."""
+    """Return a name for every one of `consumers`; at most two queries."""
     known = _names(set(consumers)) if consumers else {}
     return {consumer: known.get(consumer, str(consumer)) for consumer in consumers}
 
@@ -41,7 +41,7 @@ class HolderChangeList(ChangeList):
     result_list: Any
 
     def get_results(self, request: HttpRequest) -> None:
-        """Name the holders of the page's rows in one query."""
+        """Name the holders of the page's rows at once."""
         super().get_results(request)
         rows = list(self.result_list)
         names = holder_names({row.consumer for row in rows if row.consumer})

@@ -12,8 +12,11 @@ from instances.api import errors, urls
 from instances.models import ApiToken
 from tests.api.builders import ApiClient, Customer, errors_of, make_customer
 
-PUBLIC = ["/regions", "/linode/types", "/images"]
-PRIVATE = ["/linode/instances", "/account/events", "/profile"]
+PUBLIC = ["/regions", "/regions/availability", "/linode/types", "/images"]
+PRIVATE = [
+    *("/linode/instances", "/account/events", "/profile"),
+    *("/gpucloud/reservations", "/gpucloud/quotas"),
+]
 
 pytestmark = pytest.mark.django_db
 
@@ -27,6 +30,7 @@ def addresses() -> list[str]:
         "<path:image_id>": "gpucloud/probe",
         "<int:instance_id>": "1",
         "<int:event_id>": "1",
+        "<int:reservation_id>": "1",
     }.items():
         routes = {route.replace(old, new) for route in routes}
     return sorted(f"/{route}" for route in routes)
@@ -34,7 +38,7 @@ def addresses() -> list[str]:
 
 def test_the_url_table_has_each_address_with_and_without_slash() -> None:
     found = addresses()
-    assert len(found) == 26
+    assert len(found) == 36
     assert {a.rstrip("/") for a in found if a.endswith("/")} == {
         a for a in found if not a.endswith("/")
     }

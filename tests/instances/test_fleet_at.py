@@ -15,9 +15,9 @@ from instances.models import Account, Instance
 from inventory import ledger
 from inventory.choices import CardCondition, CardEventKind
 from inventory.fleet_history import CardThen, fleet_at
+from inventory.free_host import free_host
 from inventory.history import CardHistory, Event, Interval, replay
 from inventory.ledger import Actor, change_condition, record_place
-from inventory.free_host import free_host
 from inventory.models import Card, CardEvent, Host
 from inventory.topology import NodeShare
 from tests.builders import (

@@ -195,7 +195,10 @@ RULES: dict[str, tuple[int, dict[str, object], Inconsistent]] = {
         9,
         {"kind": "sold"},
         Inconsistent(
-            9, "kind", "enrolled or condition or claimed or held or taken_up or released or moved", "sold"
+            9,
+            "kind",
+            "enrolled or condition or claimed or held or taken_up or released or moved",
+            "sold",
         ),
     ),
 }

@@ -13,13 +13,13 @@ from django.db import transaction
 from inventory import host_check
 from inventory.choices import CardCondition
 from inventory.exceptions import HostUnreachable, HypervisorError
+from inventory.free_host import free_host
 from inventory.host_check import TrialOrder, check_host
 from inventory.hypervisor.console import CONSOLE_FOLDER
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.supervised import SupervisedHypervisor
 from inventory.hypervisor.xml import parse_domain
 from inventory.ledger import Actor, change_condition, claim
-from inventory.free_host import free_host
 from inventory.models import Card, Host
 from inventory.preflight import CheckLine, Verdict
 from inventory.topology import NodeShare

@@ -15,8 +15,8 @@ from inventory.choices import (
     CheckOutcome,
 )
 from inventory.exceptions import NotClaimable, StaleState, TransitionForbidden
-from inventory.ledger import Actor
 from inventory.free_host import free_host
+from inventory.ledger import Actor
 from inventory.models import Card, CardClaim, CardEvent, Host, NodeClaim
 from inventory.shape import shape_of
 from inventory.snapshots import free_cards, snapshots_of

@@ -13,9 +13,9 @@ from django.db import InternalError, connection, connections, transaction
 
 from inventory import ledger, ledger_audit
 from inventory.choices import CardCondition, CardEventKind
+from inventory.free_host import free_host
 from inventory.ledger import Actor
 from inventory.ledger_audit import Audit, Difference, audit
-from inventory.free_host import free_host
 from inventory.models import Card, CardClaim, CardEvent, Host
 from inventory.topology import NodeShare
 from tests.builders import make_check, make_host

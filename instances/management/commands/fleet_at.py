@@ -130,7 +130,7 @@ def _row(card: CardThen, owners: dict[Any, Owner]) -> tuple[str, ...]:
         told = (
             str(owner.account_id),
             owner.account,
-            str(owner.instance_id),
+            str(owner.instance_id or ""),
             owner.instance,
         )
     elif card.consumer is not None:

@@ -1,0 +1,128 @@
+"""Reserve capacity for an account until a time, and let it go again."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from instances.actions.sale import offer
+from instances.choices import ReservationState
+from instances.claiming import claim_capacity
+from instances.exceptions import (
+    IdempotencyConflict,
+    InvalidRequest,
+    NoCapacity,
+    ReservationEnded,
+)
+from instances.holds import let_go
+from instances.models import Account, Reservation
+from instances.placement import NoFit
+from instances.quotas import check_quota
+from instances.selectors import request_of
+from inventory.ledger import Actor, clock
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationOrder:
+    """What was asked for, unchecked. plan, region: slugs. actor: user:NAME.
+
+    idempotency_key: a repeat with the same key and content returns the first reservation.
+    """
+
+    account: Account
+    plan: str
+    region: str
+    expires_at: datetime
+    actor: str
+    idempotency_key: str = ""
+
+    @property
+    def digest(self) -> str:
+        body = [self.plan, self.region, self.expires_at.isoformat()]
+        return hashlib.sha256(json.dumps(body).encode()).hexdigest()
+
+
+def reserve(order: ReservationOrder) -> Reservation:
+    """Hold what `order` asks for, once per idempotency key.
+
+    Raises InvalidRequest (every wrong field), QuotaExceeded, NoCapacity or
+    IdempotencyConflict; then nothing is held.
+    """
+    repeated = _repeated(order)
+    if repeated is not None:
+        return repeated
+    try:
+        with transaction.atomic():
+            return _reserve(order)
+    except IntegrityError:
+        # Another request with this key committed first.
+        repeated = _repeated(order)
+        if repeated is None:
+            raise
+        return repeated
+
+
+def _repeated(order: ReservationOrder) -> Reservation | None:
+    if not order.idempotency_key:
+        return None
+    first = (
+        Reservation.objects.select_related("plan", "region")
+        .filter(account=order.account, idempotency_key=order.idempotency_key)
+        .first()
+    )
+    if first is not None and first.request_digest != order.digest:
+        raise IdempotencyConflict(
+            "This Idempotency-Key was used for another request. Use a new key."
+        )
+    return first
+
+
+def _reserve(order: ReservationOrder) -> Reservation:
+    plan, region, errors = offer(order.plan, order.region, order.account)
+    errors += _time_errors(order.expires_at)
+    if errors or plan is None or region is None:
+        raise InvalidRequest(errors)
+    # Before the claim: a repeat waits here for the first and takes no card meanwhile.
+    reservation = Reservation.objects.create(
+        account=order.account,
+        plan=plan,
+        region=region,
+        expires_at=order.expires_at,
+        created_by=order.actor,
+        idempotency_key=order.idempotency_key,
+        request_digest=order.digest,
+    )
+    check_quota(order.account, plan)
+    placed = claim_capacity(
+        request_of(plan),
+        region,
+        reservation.uuid,
+        Actor(order.actor, f"reservation {reservation.pk} for {order.account.name}"),
+        is_hold=True,
+    )
+    if isinstance(placed, NoFit):
+        raise NoCapacity.of(plan.cards, plan.slug, region.slug, placed)
+    return reservation
+
+
+def _time_errors(expires_at: datetime) -> list[tuple[str | None, str]]:
+    now = clock()
+    longest_s = settings.RESERVATION_MAX_S
+    if expires_at <= now:
+        return [("expires", "expires must be in the future")]
+    if expires_at > now + timedelta(seconds=longest_s):
+        return [
+            ("expires", f"expires must be within {longest_s / 3600:g} hours from now")
+        ]
+    return []
+
+
+def release_reservation(reservation: Reservation, actor: str) -> None:
+    """Let go of what is held, which is free at once. Raises ReservationEnded."""
+    told = Actor(actor, f"reservation {reservation.pk} was released")
+    with transaction.atomic():
+        if not let_go(reservation.pk, ReservationState.RELEASED, told):
+            raise ReservationEnded("This reservation has ended.")

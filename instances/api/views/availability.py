@@ -1,0 +1,49 @@
+"""GET /regions/availability and /regions/{id}/availability: what fits now, by plan."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.http import Http404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from instances.api.endpoint import Endpoint
+from instances.api.filter_fields import AVAILABILITY_FIELDS
+from instances.api.listing import listing_of_objects
+from instances.api.parsing import is_storable
+from instances.api.serializers.reservations import availability_json
+from instances.capacity import sellable_by_plan
+from instances.models import Account
+from instances.selectors import plans_for, regions
+from inventory.models import Region
+
+
+def _rows(where: Iterable[Region], account: Account | None) -> list[dict[str, Any]]:
+    """Return a row per region and plan that the caller may know of."""
+    plans = plans_for(account)
+    rows = []
+    for region in where:
+        fits = sellable_by_plan(region, plans)
+        rows += [availability_json(region, plan, fits[plan.slug]) for plan in plans]
+    return rows
+
+
+class AvailabilityListView(Endpoint):
+    is_public = True
+
+    def get(self, request: Request) -> Response:
+        rows = _rows(regions(), self.account_or_none)
+        return listing_of_objects(request, rows, AVAILABILITY_FIELDS)
+
+
+class RegionAvailabilityView(Endpoint):
+    is_public = True
+
+    def get(self, request: Request, region_id: str) -> Response:
+        """Answer a bare array: Linode API v4, "Get a region's availability"."""
+        # A path may hold %00, which PostgreSQL takes for an error, not for a stranger.
+        known = is_storable(region_id)
+        region = regions().filter(slug=region_id).first() if known else None
+        if region is None:
+            raise Http404
+        return Response(_rows([region], self.account_or_none))

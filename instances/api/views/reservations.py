@@ -1,0 +1,105 @@
+"""GET, POST and DELETE /gpucloud/reservations: capacity kept for a later create."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.http import Http404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from instances.actions.reserve import ReservationOrder, release_reservation, reserve
+from instances.actions.sale import offer
+from instances.api import wire
+from instances.api.create_request import idempotency_key
+from instances.api.endpoint import Endpoint
+from instances.api.errors import Problem
+from instances.api.filter_fields import RESERVATION_FIELDS
+from instances.api.listing import listing
+from instances.api.parsing import body_object
+from instances.api.serializers.reservations import reservation_json
+from instances.exceptions import InvalidRequest
+from instances.models import Account, Reservation
+from instances.selectors import reservations_of
+
+_FIELDS = ("type", "region", "expires")
+
+
+def _owned(account: Account, reservation_id: int) -> Reservation:
+    row = reservations_of(account).filter(pk=reservation_id).first()
+    if row is None:
+        raise Http404
+    return row
+
+
+class ReservationListView(Endpoint):
+    category = "linodes"
+
+    def get(self, request: Request) -> Response:
+        rows = reservations_of(self.account)
+        return listing(request, rows, RESERVATION_FIELDS, reservation_json)
+
+    def post(self, request: Request) -> Response:
+        key = idempotency_key(request.headers.get("Idempotency-Key"))
+        body = body_object(request)
+        reservation = reserve(self._order(body, key))
+        return Response(reservation_json(reservation))
+
+    def _order(self, body: Mapping[str, Any], key: str) -> ReservationOrder:
+        problems = [
+            (field, f"{field} is required")
+            for field in _FIELDS
+            if body.get(field) in (None, "")
+        ]
+        texts = {
+            f: value if isinstance(value := body.get(f), str) else "" for f in _FIELDS
+        }
+        expires_at = _moment(texts["expires"])
+        if expires_at is None:
+            problems.append(
+                ("expires", "expires must be like 2026-01-31T12:00:00, UTC")
+            )
+        problems += [
+            (field[:100], "There is no such field")
+            for field in body
+            if field not in _FIELDS
+        ]
+        if problems or expires_at is None:
+            raise InvalidRequest(self._with_those_of_the_catalogue(problems, texts))
+        return ReservationOrder(
+            account=self.account,
+            plan=texts["type"],
+            region=texts["region"],
+            expires_at=expires_at,
+            actor=self.actor,
+            idempotency_key=key,
+        )
+
+    def _with_those_of_the_catalogue(
+        self, problems: list[tuple[str, str]], texts: Mapping[str, str]
+    ) -> list[Problem]:
+        """Say everything that is wrong at once, each field once, type and region first."""
+        *_, errors = offer(texts["type"], texts["region"], self.account)
+        first: dict[str | None, str] = {}
+        for field, reason in [*problems, *errors]:
+            first.setdefault(field, reason)
+        known = [field for field in _FIELDS if field in first]
+        return [(f, first[f]) for f in [*known, *(f for f in first if f not in known)]]
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return wire.time_from(text)
+    except ValueError:
+        return None
+
+
+class ReservationView(Endpoint):
+    category = "linodes"
+
+    def get(self, request: Request, reservation_id: int) -> Response:
+        return Response(reservation_json(_owned(self.account, reservation_id)))
+
+    def delete(self, request: Request, reservation_id: int) -> Response:
+        release_reservation(_owned(self.account, reservation_id), self.actor)
+        return Response({})

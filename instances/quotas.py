@@ -1,0 +1,80 @@
+"""Keep an account within its number of cards of a model, in the claim's transaction."""
+
+from dataclasses import dataclass
+
+from django.db.models import F, Q
+
+from instances.exceptions import QuotaExceeded
+from instances.models import Account, GpuQuota, Plan
+from inventory import prepared
+from inventory.models import GpuModel
+
+# The account's row is the lock: two creates of one account count one after another. An
+# account without a quota is neither locked nor counted.
+_LOCK = """
+SELECT (SELECT q.cards FROM instances_gpuquota q
+         WHERE q.gpu_model_id = %(model)s
+           AND (q.account_id = a.id OR q.account_id IS NULL)
+         ORDER BY q.account_id NULLS LAST LIMIT 1)
+  FROM instances_account a
+ WHERE a.id = %(account)s AND EXISTS (
+       SELECT FROM instances_gpuquota q WHERE q.gpu_model_id = %(model)s
+          AND (q.account_id = a.id OR q.account_id IS NULL))
+   FOR NO KEY UPDATE OF a
+"""
+
+_USED = """
+SELECT g.gpu_model_id, count(*)
+  FROM (SELECT uuid FROM instances_instance
+         WHERE account_id = %(account)s AND ended_at IS NULL
+        UNION
+        SELECT uuid FROM instances_reservation
+         WHERE account_id = %(account)s AND state = 'active') holder
+  JOIN inventory_cardclaim k ON k.consumer = holder.uuid AND k.released_at IS NULL
+  JOIN inventory_card g ON g.id = k.card_id
+ GROUP BY g.gpu_model_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuUse:
+    """Cards of one model. allowed: None if there is no limit. used: held by open claims."""
+
+    gpu_model: GpuModel
+    allowed: int | None
+    used: int
+
+
+def check_quota(account: Account, plan: Plan) -> None:
+    """Raise QuotaExceeded if the plan's cards are more than the account may still claim.
+
+    The account stays locked until the caller's transaction ends.
+    """
+    if plan.gpu_model is None:
+        return
+    key = {"account": account.pk, "model": plan.gpu_model.pk}
+    limits = prepared.rows(_LOCK, key)
+    if not limits:
+        return
+    ((allowed,),) = limits
+    # After the lock, in a statement of its own, so that it sees what others committed.
+    used = _used(account).get(plan.gpu_model.pk, 0)
+    if used + plan.cards > allowed:
+        raise QuotaExceeded(
+            plan.gpu_model.name, allowed=allowed, used=used, wanted=plan.cards
+        )
+
+
+def _used(account: Account) -> dict[int, int]:
+    return dict(prepared.rows(_USED, {"account": account.pk}))  # type: ignore[arg-type]
+
+
+def gpu_use(account: Account) -> list[GpuUse]:
+    """Return every GPU model's use by the account, by slug; three queries."""
+    used = _used(account)
+    models = list(GpuModel.objects.order_by("slug"))
+    quotas = GpuQuota.objects.filter(Q(account=account) | Q(account=None))
+    # The defaults come first, and the account's own rows replace them.
+    by_model = quotas.order_by(F("account").asc(nulls_first=True))
+    limits = dict(by_model.values_list("gpu_model_id", "cards"))
+    return [GpuUse(m, limits.get(m.pk), used.get(m.pk, 0)) for m in models]
