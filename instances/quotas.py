@@ -66,7 +66,7 @@ def check_quota(account: Account, plan: Plan) -> None:
 
 
 def _used(account: Account) -> dict[int, int]:
-    return dict(prepared.rows(_USED, {"account": account.pk}))  # type: ignore[arg-type]
+    return dict(prepared.rows(_USED, {"account": account.pk}))
 
 
 def gpu_use(account: Account) -> list[GpuUse]:

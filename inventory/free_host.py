@@ -4,6 +4,7 @@ It gives what `snapshots.snapshots_of()` gives for that host, at a fraction of t
 test holds the two together.
 """
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from inventory import prepared
@@ -45,7 +46,7 @@ SELECT h.name, n.number, n.memory_mib - n.reserved_memory_mib - taken.memory_mib
                 ORDER BY g.slot_path, g.id) free) card
  WHERE h.id = %(host)s
  ORDER BY n.number
-"""
+"""  # noqa: S608 -- made of constants
 
 
 def free_host(host_id: int, leaving: UUID | None = None) -> HostSnapshot:
@@ -54,38 +55,32 @@ def free_host(host_id: int, leaving: UUID | None = None) -> HostSnapshot:
     leaving: a holder whose claims count as ended already. A card that it used is still not
     free, since it must be cleaned first.
     """
-    nodes = []
-    name = ""
-    for (
-        name,
-        number,
-        memory_mib,
-        cpus,
-        cores,
-        reserved,
-        taken,
-        ids,
-        models,
-    ) in prepared.rows(_FREE, {"host": host_id, "leaving": leaving}):
-        nodes.append(
-            NodeSnapshot(
-                number=number,
-                cards=tuple(map(FreeCard, ids or (), models or ())),
-                cores=_free_cores(cpus or (), cores or (), reserved or (), taken),
-                memory_mib=max(0, memory_mib),
-            )
+    found = prepared.rows(_FREE, {"host": host_id, "leaving": leaving})
+    nodes = [
+        NodeSnapshot(
+            number=number,
+            cards=tuple(map(FreeCard, ids or (), models or ())),
+            cores=_free_cores(
+                zip(cpus or (), cores or (), reserved or (), strict=True), taken
+            ),
+            memory_mib=max(0, memory_mib),
         )
-    return HostSnapshot(host_id, name, tuple(nodes))
+        for _, number, memory_mib, cpus, cores, reserved, taken, ids, models in found
+    ]
+    return HostSnapshot(host_id, found[0][0] if found else "", tuple(nodes))
 
 
 def _free_cores(
-    cpus: list[int], cores: list[int], reserved: list[bool], taken: str
+    cpus: Iterable[tuple[int, int, bool]], taken: str
 ) -> tuple[tuple[int, ...], ...]:
-    """Return the cores of which no CPU is taken, by number; cpus come in their order."""
+    """Return the cores of which no CPU is taken, by number.
+
+    cpus: (number, core, whether it is the host's own), by number. taken: "0,1,4".
+    """
     claimed = set(map(int, taken.split(","))) if taken else set()
     siblings: dict[int, list[int]] = {}
     blocked = set()
-    for cpu, core, is_reserved in zip(cpus, cores, reserved, strict=True):
+    for cpu, core, is_reserved in cpus:
         siblings.setdefault(core, []).append(cpu)
         if is_reserved or cpu in claimed:
             blocked.add(core)

@@ -84,7 +84,7 @@ def claim(
                 "is_hold": is_hold,
                 "kind": CardEventKind.HELD if is_hold else CardEventKind.CLAIMED,
                 "numbers": [share.node for share in shares],
-                "cpus": ["{%s}" % ",".join(map(str, s.cpus)) for s in shares],
+                "cpus": [f"{{{','.join(map(str, s.cpus))}}}" for s in shares],
                 "vcpus": [share.vcpus for share in shares],
                 "memory_mib": [share.memory_mib for share in shares],
                 "cards": [card for share in shares for card in share.card_ids],
