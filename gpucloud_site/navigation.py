@@ -10,7 +10,14 @@ from django.urls import reverse
 _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "Customers": (
         ("Instances", "dns", "instances_instance", "instances.view_instance"),
+        (
+            "Reservations",
+            "lock_clock",
+            "instances_reservation",
+            "instances.view_reservation",
+        ),
         ("Accounts", "groups", "instances_account", "instances.view_account"),
+        ("GPU quotas", "speed", "instances_gpuquota", "instances.view_gpuquota"),
         ("API tokens", "key", "instances_apitoken", "instances.view_apitoken"),
         ("SSH keys", "vpn_key", "instances_sshkey", "instances.view_sshkey"),
     ),

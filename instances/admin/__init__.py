@@ -5,6 +5,8 @@ from instances.admin.accounts import AccountAdmin, ApiTokenAdmin, SSHKeyAdmin
 from instances.admin.catalogue import ImageAdmin, PlanAdmin
 from instances.admin.discrepancies import DiscrepancyAdmin
 from instances.admin.instances import InstanceAdmin
+from instances.admin.quotas import GpuQuotaAdmin
+from instances.admin.reservations import ReservationAdmin
 from instances.admin.work import EventAdmin, JobAdmin
 
 inventory_words.teach()
@@ -14,9 +16,11 @@ __all__ = [
     "ApiTokenAdmin",
     "DiscrepancyAdmin",
     "EventAdmin",
+    "GpuQuotaAdmin",
     "ImageAdmin",
     "InstanceAdmin",
     "JobAdmin",
     "PlanAdmin",
+    "ReservationAdmin",
     "SSHKeyAdmin",
 ]

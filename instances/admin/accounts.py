@@ -14,6 +14,8 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from instances.admin.issue_token import IssueTokenForm, issue_and_show
+from instances.admin.quotas import GpuQuotaInline, shown_use
+from instances.admin.reservations import ReserveForm, reserve_for
 from instances.models import Account, ApiToken, SSHKey
 from inventory.admin.dialogs import object_or_404
 from inventory.admin.read_only import ReadOnlyAdmin, ReadOnlyInline
@@ -34,12 +36,13 @@ class AccountAdmin(ModelAdmin):
     list_display = ("name", "email", "tags", "member_count", "created_at")
     search_fields = ("name", "email", "tags")
     search_help_text = "Name, address or tag"
-    fields = ("name", "email", "tags", "members")
+    fields = ("name", "email", "tags", "members", "gpu_use")
+    readonly_fields = ("gpu_use",)
     autocomplete_fields = ("members",)
     formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
-    inlines = (ApiTokenInline,)
+    inlines = (GpuQuotaInline, ApiTokenInline)
     actions = None
-    actions_detail = ("launch_for", "issue_token")
+    actions_detail = ("launch_for", "reserve", "issue_token")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         accounts: QuerySet[Account] = super().get_queryset(request)
@@ -54,6 +57,34 @@ class AccountAdmin(ModelAdmin):
     @display(description="members", ordering="member_total")
     def member_count(self, account: Any) -> int:
         return int(account.member_total)
+
+    @display(description="GPUs")
+    def gpu_use(self, account: Account) -> str:
+        return shown_use(account) if account.pk else "-"
+
+    def has_reserve_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return request.user.has_perm("instances.add_reservation") and bool(
+            object_or_404(self, request, object_id or "")
+        )
+
+    @action(
+        description="Reserve",
+        icon="lock_clock",
+        permissions=["reserve"],
+        attrs={"aria-label": "Reserve capacity for this account"},
+        dialog={
+            "title": "Reserve capacity",
+            "description": "Cards, cores and memory are held, and count in the quota.",
+            "form_class": ReserveForm,
+            "form_submit_text": "Reserve",
+        },
+    )
+    def reserve(
+        self, request: HttpRequest, form: ReserveForm, object_id: str
+    ) -> HttpResponse:
+        return reserve_for(request, form, object_or_404(self, request, object_id))
 
     def has_issue_token_permission(
         self, request: HttpRequest, object_id: str | None = None

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from instances.actions.launch import launch
-from instances.models import Account, Instance, SSHKey
+from instances.models import Account, GpuQuota, Instance, Reservation, SSHKey
 from inventory.alerts import Subject, raise_alert
 from inventory.choices import AlertClass, DiscrepancyKind
 from inventory.models import Discrepancy, Host
@@ -16,6 +16,7 @@ from tests.builders import (
     GPU_FLAG,
     make_account,
     make_flag,
+    make_gpu_model,
     make_host,
     make_image,
     make_order,
@@ -83,6 +84,14 @@ def full_house(instance: Instance) -> Instance:
         detail="a domain of no instance",
         first_seen_at=timezone.now(),
         last_seen_at=timezone.now(),
+    )
+    GpuQuota.objects.create(gpu_model=make_gpu_model(), cards=8)
+    Reservation.objects.create(
+        account=instance.account,
+        plan=instance.plan,
+        region=instance.region,
+        expires_at=timezone.now(),
+        created_by="user:tester",
     )
     return instance
 

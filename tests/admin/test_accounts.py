@@ -9,7 +9,7 @@ from flags.models import Flag
 from instances import tokens
 from instances.models import Account, ApiToken
 from tests.admin.conftest import browser_of
-from tests.builders import make_account, make_flag, make_user
+from tests.builders import make_account, make_flag, make_gpu_model, make_user
 
 
 def member_of(account: Account) -> int:
@@ -94,6 +94,10 @@ def test_account_takes_tags_and_members(staff: Client, db: None) -> None:
             "members": [user.pk],
             "tokens-TOTAL_FORMS": "0",
             "tokens-INITIAL_FORMS": "0",
+            "gpu_quotas-TOTAL_FORMS": "1",
+            "gpu_quotas-INITIAL_FORMS": "0",
+            "gpu_quotas-0-gpu_model": str(make_gpu_model().pk),
+            "gpu_quotas-0-cards": "3",
         },
     )
 
@@ -101,6 +105,7 @@ def test_account_takes_tags_and_members(staff: Client, db: None) -> None:
     account.refresh_from_db()
     assert account.tags == ["employee", "beta"]
     assert list(account.members.all()) == [user]
+    assert account.gpu_quotas.get().cards == 3
 
 
 def test_flag_form_has_our_ways_in_and_no_other(staff: Client, db: None) -> None:

@@ -13,10 +13,12 @@ from instances.models import (
     Account,
     ApiToken,
     Event,
+    GpuQuota,
     Image,
     Instance,
     Job,
     Plan,
+    Reservation,
     SSHKey,
 )
 from inventory.models import (
@@ -37,13 +39,13 @@ from tests.builders import make_host, make_region, make_user
 # Session, user, count, page; then what filters and columns ask for, once a page.
 MOST_QUERIES = 12
 EDITED_BY_HAND = {
-    Account, CheckImage, Flag, GpuModel, Group, Image, Plan, Region, User,
+    Account, CheckImage, Flag, GpuModel, GpuQuota, Group, Image, Plan, Region, User,
 }  # fmt: skip
 # Their "add" is a page of its own.
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
     Alert, ApiToken, Card, CardCheck, CardClaim, CardEvent, Discrepancy, Event, Job,
-    NodeClaim, SSHKey,
+    NodeClaim, Reservation, SSHKey,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 
@@ -196,6 +198,8 @@ def test_pages_name_nothing_outside_the_site(
         "instances/instance/{}/delete_instance/",
         "instances/instance/{}/force_release/",
         "instances/account/{}/issue_token/",
+        "instances/account/{}/reserve/",
+        "instances/reservation/{}/release_reservation/",
     ],
 )
 @pytest.mark.parametrize("row", ["999", "abc", "99999999999999999999"])

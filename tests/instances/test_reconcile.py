@@ -28,6 +28,7 @@ from inventory.models import Card, CardClaim, CardEvent, Discrepancy, Host, Node
 from tests.builders import make_gpu_model, make_order, make_plan, make_region
 from tests.conftest import recorded_devices
 from tests.instances.test_card_checks import check_all
+from tests.instances.test_reservations import make_reservation
 from tests.simulated import Faulty, SimulatedHypervisor, stranger_on
 
 pytestmark = pytest.mark.django_db
@@ -501,3 +502,16 @@ def test_enrolling_a_known_host_again_does_not_say_that_it_was_compared(
 
     assert Host.objects.get().connection == "unknown"
     assert take_due_hosts() == [host.pk]
+
+
+def test_hold_is_no_claim_without_an_instance(
+    host: Host, simulated_host: SimulatedHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends by its own time, however old; only an ended one would be an unused claim."""
+    reservation = make_reservation()
+    monkeypatch.setattr(module, "UNUSED_CLAIM_S", -1)
+
+    assert reconcile(host.pk, simulated_host) == []
+
+    assert CardClaim.objects.get(released_at=None).consumer == reservation.uuid
+    assert NodeClaim.objects.get(released_at=None).consumer == reservation.uuid

@@ -8,7 +8,6 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from instances import holds, tasks
-from instances import reconcile as reconcile_module
 from instances.actions.launch import launch
 from instances.actions.reserve import ReservationOrder, release_reservation, reserve
 from instances.choices import Phase, ReservationState
@@ -20,12 +19,11 @@ from instances.exceptions import (
 )
 from instances.fleet_owners import owners_of
 from instances.models import Account, Instance, Plan, Reservation
-from instances.reconcile import reconcile
 from inventory import ledger
 from inventory.choices import CardCondition, HostPolicy
 from inventory.ledger import Actor
 from inventory.ledger_audit import audit
-from inventory.models import Card, CardClaim, CardEvent, Discrepancy, Host, NodeClaim
+from inventory.models import Card, CardClaim, CardEvent, Host, NodeClaim
 from tests.builders import (
     GPU_FLAG,
     make_account,
@@ -314,22 +312,6 @@ def test_time_of_a_reservation_is_bounded(seconds: int, reason: str) -> None:
         make_reservation(expires_at=moment)
 
     assert not Reservation.objects.exists()
-
-
-def test_reconciliation_leaves_a_hold_alone(
-    simulated_host: SimulatedHypervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host = make_host()
-    reservation = make_reservation()
-    monkeypatch.setattr(reconcile_module, "UNUSED_CLAIM_S", -1)
-    Host.objects.filter(pk=host.pk).update(
-        host_uuid=simulated_host.host_facts().host_uuid
-    )
-
-    reconcile(host.pk, simulated_host)
-
-    assert not Discrepancy.objects.filter(consumer=reservation.uuid).exists()
-    assert NodeClaim.objects.get(released_at=None).consumer == reservation.uuid
 
 
 def test_what_an_instance_has_is_never_released_as_unused() -> None:

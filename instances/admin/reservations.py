@@ -1,0 +1,157 @@
+"""Staff pages for reservations: who holds what until when, to make and to let go."""
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
+
+from instances.actions.reserve import ReservationOrder, release_reservation, reserve
+from instances.choices import ReservationState
+from instances.exceptions import IdempotencyConflict, InstancesError
+from instances.models import Account, Plan, Reservation
+from inventory.admin.dialogs import leave_dialog, object_or_404, staff_actor
+from inventory.admin.read_only import ReadOnlyAdmin
+from inventory.ledger import clock
+from inventory.models import Region
+
+STATE_COLOURS = {
+    ReservationState.ACTIVE: "info",
+    ReservationState.USED: "success",
+}
+
+
+class ReserveForm(BaseDialogForm):
+    """key makes a double click one reservation."""
+
+    plan = forms.ModelChoiceField(
+        Plan.objects.filter(is_sold=True),
+        empty_label=None,
+        widget=UnfoldAdminSelectWidget(),
+    )
+    region = forms.ModelChoiceField(
+        Region.objects.filter(is_open=True),
+        empty_label=None,
+        widget=UnfoldAdminSelectWidget(),
+    )
+    hours = forms.IntegerField(
+        min_value=1,
+        initial=1,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="For how long. Then what is held is free again.",
+    )
+    key = forms.CharField(
+        max_length=64,
+        initial=lambda: secrets.token_hex(16),
+        widget=forms.HiddenInput(attrs={"autocomplete": "off"}),
+    )
+
+    def clean_hours(self) -> int:
+        hours = int(self.cleaned_data["hours"])
+        if hours * 3600 > settings.RESERVATION_MAX_S:
+            raise forms.ValidationError(
+                f"At most {settings.RESERVATION_MAX_S / 3600:g} hours."
+            )
+        return hours
+
+
+def reserve_for(
+    request: HttpRequest, form: ReserveForm, account: Account
+) -> HttpResponse:
+    """Reserve what the dialog asks for; why it is refused is told on the account's page."""
+    data = form.cleaned_data
+    # A little short of it: the form's hours may be the longest time that is allowed.
+    until = clock() + timedelta(hours=data["hours"], seconds=-1)
+    order = ReservationOrder(
+        account=account,
+        plan=data["plan"].slug,
+        region=data["region"].slug,
+        expires_at=until,
+        actor=staff_actor(request),
+        idempotency_key=f"admin:{data['key']}",
+    )
+    try:
+        row = reserve(order)
+    except IdempotencyConflict:
+        # The second click of a double one: its hours count from a moment later.
+        row = account.reservations.get(idempotency_key=order.idempotency_key)
+    except InstancesError as error:
+        url = reverse("admin:instances_account_change", args=[account.pk])
+        return leave_dialog(request, url, refused=f"Nothing was reserved: {error}")
+    url = reverse("admin:instances_reservation_change", args=[row.pk])
+    return leave_dialog(request, url, done=f"{row} holds {row.plan} for {account}.")
+
+
+@admin.register(Reservation)
+class ReservationAdmin(ReadOnlyAdmin):
+    list_display = (
+        "__str__",
+        "shown_state",
+        "account",
+        "plan",
+        "region",
+        "expires_at",
+        "created_by",
+        "created_at",
+    )
+    list_filter = ("state", "plan", ("region", admin.RelatedFieldListFilter))
+    list_select_related = ("account", "plan", "region")
+    search_fields = ("account__name", "plan__slug", "uuid")
+    search_help_text = "Account, plan or UUID"
+    fields = (
+        ("account", "state"),
+        ("plan", "region"),
+        ("expires_at", "ended_at"),
+        ("created_by", "created_at"),
+        "uuid",
+    )
+    readonly_fields = ("uuid",)
+    actions_detail = ("release_reservation",)
+
+    @display(description="state", ordering="state", label=dict(STATE_COLOURS))
+    def shown_state(self, row: Reservation) -> tuple[str, str]:
+        return row.state, row.get_state_display()
+
+    def has_release_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        if not request.user.has_perm("instances.delete_reservation"):
+            return False
+        # What was sent is judged by the action, which says why it refuses.
+        if request.method == "POST":
+            return True
+        row = object_or_404(self, request, object_id or "")
+        return bool(row.state == ReservationState.ACTIVE)
+
+    @action(
+        description="Release",
+        icon="lock_open",
+        variant=ActionVariant.DANGER,
+        permissions=["release"],
+        attrs={"aria-label": "Release this reservation", "role": "button"},
+        dialog={
+            "title": "Release this reservation?",
+            "description": "What it holds is free at once, for anybody.",
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Release",
+            "submit_variant": "danger",
+        },
+    )
+    def release_reservation(
+        self, request: HttpRequest, form: BaseDialogForm, object_id: str
+    ) -> HttpResponse:
+        row: Any = object_or_404(self, request, object_id)
+        url = reverse("admin:instances_reservation_change", args=[row.pk])
+        try:
+            release_reservation(row, staff_actor(request))
+        except InstancesError as error:
+            return leave_dialog(request, url, refused=f"{row}: {error}")
+        return leave_dialog(request, url, done=f"{row} was released.")
