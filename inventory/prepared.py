@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import connection
+from psycopg import Cursor
 
 
 def rows(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -19,5 +20,6 @@ def rows(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
     with connection.wrap_database_errors:
-        found = connection.connection.execute(statement, parameters, prepare=True)
+        # The connection's own cursors, Django's, do not bind on the server.
+        found = Cursor(connection.connection).execute(statement, parameters, prepare=True)
         return found.fetchall() if found.description else []
