@@ -114,9 +114,7 @@ def _add_hosts(
         for i, pair in enumerate(used)
     )
     nodes = NumaNode.objects.bulk_create(
-        NumaNode(
-            host=host, number=number, memory_mib=MEMORY_MIB, reserved_memory_mib=0
-        )
+        NumaNode(host=host, number=number, memory_mib=MEMORY_MIB, reserved_memory_mib=0)
         for host in hosts
         for number in (0, 1)
     )

@@ -22,14 +22,25 @@ _AT_ONCE = 100
 _END = """
 UPDATE instances_reservation SET state = %(state)s::text, ended_at = clock_timestamp()
  WHERE id = %(id)s AND state = 'active'
+   AND account_id = coalesce(%(account)s::bigint, account_id)
    AND (%(state)s::text <> 'expired' OR expires_at <= clock_timestamp())
 RETURNING uuid
 """
 
 
-def let_go(reservation_id: int, to: ReservationState, actor: Actor) -> bool:
-    """Free what an active reservation holds; False if it has ended, or is not over yet."""
-    ended = prepared.rows(_END, {"id": reservation_id, "state": str(to)})
+def let_go(
+    reservation_id: int,
+    to: ReservationState,
+    actor: Actor,
+    account_id: int | None = None,
+) -> bool:
+    """Free what an active reservation holds; False if it has ended, or is not over yet.
+
+    account_id: whose it must be, if not anybody's.
+    """
+    ended = prepared.rows(
+        _END, {"id": reservation_id, "state": str(to), "account": account_id}
+    )
     for (consumer,) in ended:
         release(consumer, actor)
     return bool(ended)

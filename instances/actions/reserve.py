@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from instances.actions.sale import offer
 from instances.choices import ReservationState
@@ -22,7 +23,8 @@ from instances.models import Account, Reservation
 from instances.placement import NoFit
 from instances.quotas import check_quota
 from instances.selectors import request_of
-from inventory.ledger import Actor, clock
+from inventory import prepared
+from inventory.ledger import Actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def _reserve(order: ReservationOrder) -> Reservation:
     if errors or plan is None or region is None:
         raise InvalidRequest(errors)
     # Before the claim: a repeat waits here for the first and takes no card meanwhile.
-    reservation = Reservation.objects.create(
+    reservation = Reservation(
         account=order.account,
         plan=plan,
         region=region,
@@ -95,6 +97,7 @@ def _reserve(order: ReservationOrder) -> Reservation:
         idempotency_key=order.idempotency_key,
         request_digest=order.digest,
     )
+    prepared.insert(reservation)
     check_quota(order.account, plan)
     placed = claim_capacity(
         request_of(plan),
@@ -109,7 +112,7 @@ def _reserve(order: ReservationOrder) -> Reservation:
 
 
 def _time_errors(expires_at: datetime) -> list[tuple[str | None, str]]:
-    now = clock()
+    now = timezone.now()
     longest_s = settings.RESERVATION_MAX_S
     if expires_at <= now:
         return [("expires", "expires must be in the future")]
@@ -120,9 +123,16 @@ def _time_errors(expires_at: datetime) -> list[tuple[str | None, str]]:
     return []
 
 
-def release_reservation(reservation: Reservation, actor: str) -> None:
-    """Let go of what is held, which is free at once. Raises ReservationEnded."""
-    told = Actor(actor, f"reservation {reservation.pk} was released")
+def release_reservation(
+    reservation_id: int, actor: str, account: Account | None = None
+) -> None:
+    """Let go of what is held, which is free at once.
+
+    account: whose it must be, if not anybody's. Raises ReservationEnded if there is no
+    such reservation that is active.
+    """
+    told = Actor(actor, f"reservation {reservation_id} was released")
+    account_id = account.pk if account else None
     with transaction.atomic():
-        if not let_go(reservation.pk, ReservationState.RELEASED, told):
+        if not let_go(reservation_id, ReservationState.RELEASED, told, account_id):
             raise ReservationEnded("This reservation has ended.")

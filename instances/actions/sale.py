@@ -2,24 +2,36 @@
 
 from flags.availability import is_available
 from instances.models import Account, Plan
-from inventory.models import Region
+from inventory import prepared
+from inventory.models import GpuModel, Region
+
+_OFFER = f"""
+SELECT {prepared.columns(Plan, "p")}, {prepared.columns(GpuModel, "g")},
+       {prepared.columns(Region, "r")}
+  FROM (VALUES (1)) one
+  LEFT JOIN instances_plan p ON p.slug = %(plan)s AND p.is_sold
+  LEFT JOIN inventory_gpumodel g ON g.id = p.gpu_model_id
+  LEFT JOIN inventory_region r ON r.slug = %(region)s AND r.is_open
+"""  # noqa: S608 -- made of constants
 
 
 def offer(
     plan_slug: str, region_slug: str, account: Account
 ) -> tuple[Plan | None, Region | None, list[tuple[str | None, str]]]:
-    """Return the rows that the slugs name, and what is wrong, type before region."""
+    """Return the rows that the slugs name, and what is wrong, type before region.
+
+    Two statements. A plan behind a shut flag is refused like one that does not exist.
+    """
     errors: list[tuple[str | None, str]] = []
-    plan = (
-        Plan.objects.select_related("gpu_model")
-        .filter(slug=plan_slug, is_sold=True)
-        .first()
-    )
-    # A plan behind a shut flag is refused like one that does not exist.
+    (found,) = prepared.rows(_OFFER, {"plan": plan_slug, "region": region_slug})
+    plan, rest = prepared.load(Plan, found)
+    gpu_model, rest = prepared.load(GpuModel, rest)
+    region, _ = prepared.load(Region, rest)
     if plan is None or not is_available(plan.flag_name, account):
         plan = None
         errors.append(("type", "A valid plan type by that ID was not found"))
-    region = Region.objects.filter(slug=region_slug, is_open=True).first()
+    else:
+        plan.gpu_model = gpu_model
     if region is None:
         errors.append(("region", "region is not valid"))
     return plan, region, errors

@@ -151,7 +151,7 @@ class ReservationAdmin(ReadOnlyAdmin):
         row: Any = object_or_404(self, request, object_id)
         url = reverse("admin:instances_reservation_change", args=[row.pk])
         try:
-            release_reservation(row, staff_actor(request))
+            release_reservation(row.pk, staff_actor(request))
         except InstancesError as error:
             return leave_dialog(request, url, refused=f"{row}: {error}")
         return leave_dialog(request, url, done=f"{row} was released.")

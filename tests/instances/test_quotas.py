@@ -49,7 +49,7 @@ def test_quota_counts_instances_and_reservations() -> None:
         reserve(make_reservation_order(account, two))
     assert (Instance.objects.count(), Reservation.objects.count()) == (1, 1)
 
-    release_reservation(reservation, "user:tester")
+    release_reservation(reservation.pk, "user:tester")
     assert launch(make_order(account, plan=two.slug)).pk
 
 

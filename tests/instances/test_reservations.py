@@ -125,12 +125,12 @@ def test_deleted_reservation_frees_its_card_without_a_cleaning() -> None:
     with pytest.raises(NoCapacity):
         make_reservation()
 
-    release_reservation(reservation, "user:tester")
+    release_reservation(reservation.pk, "user:tester")
 
     assert Card.objects.get().condition == CardCondition.READY
     assert make_reservation().pk is not None
     with pytest.raises(ReservationEnded):
-        release_reservation(reservation, "user:tester")
+        release_reservation(reservation.pk, "user:tester")
 
 
 def test_expired_reservation_is_freed_by_the_periodic_task() -> None:
@@ -256,7 +256,7 @@ def test_held_place_that_is_out_of_order_is_not_used(what: str) -> None:
     assert refusal(reservation).startswith(
         "What this reservation holds is out of order"
     )
-    release_reservation(reservation, "user:tester")
+    release_reservation(reservation.pk, "user:tester")
 
 
 def test_repeated_create_returns_the_instance_that_used_it() -> None:
@@ -347,7 +347,7 @@ def test_ended_reservation_that_still_holds_something_is_refused() -> None:
         with refused(constraint):
             Reservation.objects.update(state=to, **ended)
             connection.check_constraints()
-    release_reservation(reservation, "user:tester")
+    release_reservation(reservation.pk, "user:tester")
     with refused("reservation_ends_once"):
         Reservation.objects.update(state=ReservationState.ACTIVE, ended_at=None)
 

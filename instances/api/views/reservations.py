@@ -18,7 +18,7 @@ from instances.api.filter_fields import RESERVATION_FIELDS
 from instances.api.listing import listing
 from instances.api.parsing import body_object
 from instances.api.serializers.reservations import reservation_json
-from instances.exceptions import InvalidRequest
+from instances.exceptions import InvalidRequest, ReservationEnded
 from instances.models import Account, Reservation
 from instances.selectors import reservations_of
 
@@ -101,5 +101,10 @@ class ReservationView(Endpoint):
         return Response(reservation_json(_owned(self.account, reservation_id)))
 
     def delete(self, request: Request, reservation_id: int) -> Response:
-        release_reservation(_owned(self.account, reservation_id), self.actor)
+        try:
+            release_reservation(reservation_id, self.actor, self.account)
+        except ReservationEnded:
+            # Another's, or one that there never was, is not even that.
+            _owned(self.account, reservation_id)
+            raise
         return Response({})
