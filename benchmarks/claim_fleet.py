@@ -4,7 +4,6 @@ Two NUMA nodes a host, each with 32 cores, 512 GiB and 4 cards; 0 to 4 cards a n
 2 on average, by holders of one card, 8 cores and 64 GiB.
 """
 
-import random
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,6 +13,14 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
+from benchmarks.claim_work import (
+    CARD_CORES,
+    CARD_MIB,
+    CARDS,
+    CORES,
+    MEMORY_MIB,
+    used_cards,
+)
 from flags.models import Flag
 from instances import tokens
 from instances.models import Account, GpuQuota, Plan
@@ -32,22 +39,9 @@ from inventory.models import (
 from inventory.shape import shape_of
 from inventory.topology import FreeCard, HostSnapshot, NodeSnapshot
 
-CARDS, CORES, MEMORY_MIB = 4, 32, 512 * 1024
-CARD_CORES, CARD_MIB = 8, 64 * 1024
 PLAN, REGION, MODEL, FLAG = "bench-1", "bench", "rtx6000", "gpu-instances"
 _GUARDED = ("card", "cardclaim", "nodeclaim", "cardevent", "cardcheck")
 _CHUNK = 500
-
-
-def used_cards(hosts: int, seed: int = 1) -> list[tuple[int, int]]:
-    """Return the used cards of the two nodes of each host, half of all."""
-    rng = random.Random(seed)  # noqa: S311
-    nodes: list[int] = []
-    while len(nodes) < 2 * hosts:
-        used = rng.randint(0, CARDS)
-        nodes += [used, CARDS - used]
-    rng.shuffle(nodes)
-    return [(nodes[2 * i], nodes[2 * i + 1]) for i in range(hosts)]
 
 
 def build(hosts: int) -> None:
@@ -192,3 +186,12 @@ def _shape(used: tuple[int, int]) -> str:
         for number, count in enumerate(used)
     )
     return shape_of(HostSnapshot(0, "", nodes))
+
+
+def prepare(hosts: int, clients: int) -> None:
+    """Fill the database if it is empty; print the tokens of `clients` new customers."""
+    if not connection.introspection.table_names():
+        build(hosts)
+    stamp = uuid.uuid4().hex[:8]
+    for number in range(clients):
+        print(add_customer(f"{stamp}-{number}"))
