@@ -95,7 +95,7 @@ def ours(url: str, hosts: int, clients: int) -> list[str]:
         f"claim_fleet.prepare({hosts}, {clients})"
     )
     done = subprocess.run(
-        [sys.executable, "-c", command], check=True, capture_output=True, text=True
+        [sys.executable, "-c", command], check=True, stdout=subprocess.PIPE, text=True
     )
     return done.stdout.split()
 

@@ -8,15 +8,15 @@ from django.db.models import Q, QuerySet
 
 from flags.models import Flag
 
+# SQL: the flag `f` is open for the account with the id %(account)s and the tags %(tags)s.
 # `everyone` first: a kill (False) beats every list. Every claim asks this, and the ORM
 # takes longer to compose it than PostgreSQL to answer.
-_OPEN = """
-SELECT f.name FROM flags_flag f
- WHERE f.name = ANY (%(names)s::text[])
-   AND coalesce(f.everyone, f.account_tags && %(tags)s::varchar[] OR EXISTS (
-       SELECT FROM flags_flag_accounts a
-        WHERE a.flag_id = f.id AND a.account_id = %(account)s))
-"""
+IS_OPEN = """coalesce(f.everyone, f.account_tags && %(tags)s::varchar[] OR EXISTS (
+    SELECT FROM flags_flag_accounts a
+     WHERE a.flag_id = f.id AND a.account_id = %(account)s))"""
+_OPEN = f"""
+SELECT f.name FROM flags_flag f WHERE f.name = ANY (%(names)s::text[]) AND {IS_OPEN}
+"""  # noqa: S608 -- made of constants
 
 
 class FlaggedAccount(Protocol):

@@ -46,7 +46,7 @@ QUARANTINE_WINDOW_S = environment.whole_number(
 DATABASES = {
     "default": {
         **environment.postgresql("DATABASE_URL"),
-        "CONN_MAX_AGE": 60,
+        "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "application_name": "gpucloud",
