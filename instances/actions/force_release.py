@@ -14,11 +14,11 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from instances.choices import ENDED_JOB_STATES, JobKind, JobState
+from instances.choices import ENDED_JOB_STATES, JobKind, JobState, ReservationState
 from instances.exceptions import InstanceBusy, NothingHeld, NotProvenGone
 from instances.jobs import progress
 from instances.jobs.subjects import Connector
-from instances.models import Instance, Job
+from instances.models import Instance, Job, Reservation
 from inventory.choices import HostPolicy
 from inventory.exceptions import DomainNotFound, HypervisorError
 from inventory.hypervisor.supervised import connect
@@ -56,6 +56,11 @@ def force_release(
     NothingHeld, InstanceBusy while a worker is at it, or NotProvenGone with what to do;
     then nothing has changed.
     """
+    held = Reservation.objects.filter(
+        uuid=order.consumer, state=ReservationState.ACTIVE
+    ).first()
+    if held is not None:
+        raise NothingHeld(f"No machine has this: release {held} instead.")
     hosts = _hosts_of(order.consumer)
     if not hosts:
         raise NothingHeld(f"{order.consumer} holds nothing.")

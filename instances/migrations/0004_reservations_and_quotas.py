@@ -7,8 +7,8 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0002_card_jobs"),
-        ("inventory", "0006_holds"),
+        ("instances", "0003_clear_jobs"),
+        ("inventory", "0007_holds"),
     ]
 
     operations = [

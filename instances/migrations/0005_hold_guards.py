@@ -78,8 +78,8 @@ CREATE CONSTRAINT TRIGGER reservation_ended AFTER UPDATE OF state
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0003_reservations_and_quotas"),
-        ("inventory", "0006_holds"),
+        ("instances", "0004_reservations_and_quotas"),
+        ("inventory", "0007_holds"),
     ]
     operations = [
         migrations.RunSQL(
