@@ -38,6 +38,7 @@ def serving(
     server = subprocess.Popen(
         [program, *GUNICORN, "-b", f"127.0.0.1:{port}", application],
         env={**os.environ, **env},
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
