@@ -14,9 +14,9 @@ from django.db.models import (
     When,
 )
 
-from inventory.choices import CLEANING_CONDITIONS, GONE_CONDITIONS, CardCondition
+from inventory.choices import CLEANING_CONDITIONS, GONE_CONDITIONS
 from inventory.models import Card, CardClaim
-from inventory.snapshots import is_answering, is_blocked
+from inventory.snapshots import is_answering, is_sound
 
 
 class CardState(TextChoices):
@@ -39,7 +39,7 @@ class CardState(TextChoices):
 def with_state(cards: QuerySet[Card]) -> QuerySet[Any]:
     """Return `cards` with `state`: a CardState but FLEET, or "gone" once retired."""
     held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
-    is_free = Q(condition=CardCondition.READY) & ~is_blocked(card="pk")
+    is_free = is_sound()
     is_cleaning = Q(condition__in=CLEANING_CONDITIONS)
     return cards.annotate(
         state=Case(

@@ -4,10 +4,11 @@ CLAIM = """
 WITH now AS MATERIALIZED (SELECT clock_timestamp() AS at),
 nodes AS (
     INSERT INTO inventory_nodeclaim
-        (numa_node_id, consumer, cpus, vcpus, memory_mib, claimed_at)
-    SELECT n.id, %(consumer)s, s.cpus::int[], s.vcpus, s.memory_mib, now.at
+        (numa_node_id, consumer, cpus, vcpus, memory_mib, hugepage_kib, claimed_at)
+    SELECT n.id, %(consumer)s, s.cpus::int[], s.vcpus, s.memory_mib, s.hugepage_kib, now.at
       FROM now, unnest(%(numbers)s::smallint[], %(cpus)s::text[], %(vcpus)s::smallint[],
-                       %(memory_mib)s::int[]) AS s (number, cpus, vcpus, memory_mib)
+                       %(memory_mib)s::int[], %(hugepage_kib)s::int[])
+                AS s (number, cpus, vcpus, memory_mib, hugepage_kib)
       JOIN inventory_numanode n ON n.host_id = %(host)s AND n.number = s.number),
 claims AS (
     INSERT INTO inventory_cardclaim (card_id, consumer, claimed_at, is_hold)

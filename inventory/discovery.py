@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from inventory.cards import CardFinding, CardForSale, identity_of, sellable
 from inventory.choices import CardCondition, DiscrepancyKind
-from inventory.topology import HostFacts
+from inventory.topology import HostFacts, NodeFacts
 
 K = DiscrepancyKind
 # A guest's cards are bound to this, and so are those that nobody has yet.
@@ -199,42 +199,50 @@ def _ids(functions: Mapping[int, object]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KnownNode:
-    """A NUMA node's row. memory_mib: the least that its claims may count on."""
+    """A NUMA node's row. memory_mib: the least ordinary memory that claims may count on.
+
+    hugepages: page size in KiB -> how many they may count on.
+    """
 
     number: int
     cpus: frozenset[int]
     memory_mib: int
+    hugepages: Mapping[int, int] = field(default_factory=dict)
 
 
 def compare_nodes(facts: HostFacts, known: Iterable[KnownNode]) -> list[Finding]:
     """Return what the host has lost of what claims may take; it sells nothing meanwhile."""
     seen = {node.number: node for node in facts.nodes}
-    findings = []
-    for node in known:
-        now = seen.get(node.number)
-        if now is None:
-            lost = "it is not reported"
-        else:
-            cpus = {cpu for core in now.cores for cpu in core.cpus}
-            gone = sorted(node.cpus - cpus)
-            if gone:
-                lost = f"CPUs {gone} are not reported"
-            elif now.memory_for_guests_mib < node.memory_mib:
-                lost = (
-                    f"{now.memory_for_guests_mib} MiB of memory beside reserved "
-                    f"hugepages, claims count on {node.memory_mib}"
-                )
-            else:
-                continue
-        findings.append(
-            Finding(
-                K.HOST_CHANGED,
-                f"node {node.number}",
-                f"node {node.number}: {lost}",
-                prevents_claims=True,
-            )
+    return [
+        Finding(
+            K.HOST_CHANGED,
+            f"node {node.number}",
+            f"node {node.number}: {lost}",
+            prevents_claims=True,
         )
-    return findings
+        for node in known
+        if (lost := _lost(node, seen.get(node.number)))
+    ]
+
+
+def _lost(node: KnownNode, now: NodeFacts | None) -> str:
+    if now is None:
+        return "it is not reported"
+    gone = sorted(node.cpus - {cpu for core in now.cores for cpu in core.cpus})
+    if gone:
+        return f"CPUs {gone} are not reported"
+    if now.memory_for_guests_mib < node.memory_mib:
+        return (
+            f"{now.memory_for_guests_mib} MiB of memory beside reserved hugepages, "
+            f"claims count on {node.memory_mib}"
+        )
+    pages = dict(now.hugepages)
+    for size, count in sorted(node.hugepages.items()):
+        if pages.get(size, 0) < count:
+            return (
+                f"{pages.get(size, 0)} hugepages of {size} KiB, claims count on {count}"
+            )
+    return ""
 
 
 def has_booted(

@@ -149,7 +149,8 @@ def _known_nodes(host: Host) -> list[KnownNode]:
         KnownNode(
             node.number,
             frozenset(cpus.get(node.pk, ())),
-            node.memory_mib - node.reserved_memory_mib,
+            node.ordinary_memory_mib,
+            {int(size): count for size, count in node.hugepages.items()},
         )
         for node in host.nodes.all()
     ]

@@ -168,6 +168,7 @@ def _check_same(
         problems.append(f"region: {host} is enrolled in {host.region.slug}")
     if order.name and order.name != host.name:
         problems.append(f"name: this host is enrolled as {host.name!r}")
+    problems += _follow_hugepages(host, facts)
     rows = {node.number: node for node in host.nodes.all()}
     cpus = {
         number: set(node.cpus.values_list("number", flat=True))
@@ -192,6 +193,37 @@ def _check_same(
         raise EnrolmentRefused(problems)
 
 
+def _follow_hugepages(host: Host, facts: HostFacts) -> list[str]:
+    """Take over how many pages a node has where nobody holds any of it; return problems."""
+    problems = []
+    rows = {node.number: node for node in host.nodes.all()}
+    for seen in facts.nodes:
+        node = rows.get(seen.number)
+        pages = {str(size): count for size, count in seen.hugepages}
+        if node is None or pages == node.hugepages:
+            continue
+        own_mib = max(0, node.reserved_memory_mib - node.hugepages_mib)
+        ordinary_mib = _in_grains(seen.memory_for_guests_mib - own_mib)
+        if node.claims.filter(released_at=None).exists():
+            problems.append(
+                f"{node}: its hugepages changed while instances are on it; drain it first"
+            )
+        elif ordinary_mib <= 0:
+            problems.append(
+                f"{node}: hugepages leave {seen.memory_for_guests_mib} MiB, of which "
+                f"{own_mib} are kept for the host; reserve fewer"
+            )
+        else:
+            node.hugepages = pages
+            node.reserved_memory_mib = node.memory_mib - ordinary_mib
+            node.save(update_fields=["hugepages", "reserved_memory_mib"])
+    return problems
+
+
+def _in_grains(mib: int) -> int:
+    return mib - mib % MEMORY_GRAIN_MIB
+
+
 def _node_rows(host: Host, facts: NodeFacts, order: EnrolmentOrder) -> None:
     if facts.memory_for_guests_mib <= order.reserved_memory_mib:
         raise EnrolmentRefused(
@@ -208,8 +240,7 @@ def _node_rows(host: Host, facts: NodeFacts, order: EnrolmentOrder) -> None:
                 f"{order.reserved_cores} are to be kept for the host: keep fewer"
             ]
         )
-    for_claims = facts.memory_for_guests_mib - order.reserved_memory_mib
-    for_claims -= for_claims % MEMORY_GRAIN_MIB
+    for_claims = _in_grains(facts.memory_for_guests_mib - order.reserved_memory_mib)
     node = NumaNode.objects.create(
         host=host,
         number=facts.number,

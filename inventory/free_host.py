@@ -8,12 +8,17 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from inventory import prepared
-from inventory.choices import AlertClass, CardCondition
+from inventory.choices import GONE_CONDITIONS, AlertClass, CardCondition
 from inventory.topology import FreeCard, HostSnapshot, NodeSnapshot
+
+_GONE = ", ".join(f"'{condition}'" for condition in sorted(GONE_CONDITIONS))
 
 _FREE = f"""
 SELECT h.name, n.number, n.memory_mib - n.reserved_memory_mib - taken.memory_mib,
-       cpu.numbers, cpu.cores, cpu.reserved, taken.cpus, card.ids, card.models
+       taken.guests, page.sizes, page.counts,
+       cpu.numbers, cpu.cores, cpu.reserved, taken.cpus, card.ids, card.models,
+       EXISTS (SELECT FROM inventory_card g
+                WHERE g.numa_node_id = n.id AND g.condition NOT IN ({_GONE}))
   FROM inventory_host h
   JOIN inventory_numanode n ON n.host_id = h.id
  CROSS JOIN LATERAL (
@@ -22,11 +27,23 @@ SELECT h.name, n.number, n.memory_mib - n.reserved_memory_mib - taken.memory_mib
          FROM (SELECT number, core, is_reserved FROM inventory_hostcpu
                 WHERE numa_node_id = n.id ORDER BY number) ordered) cpu
  CROSS JOIN LATERAL (
-       SELECT coalesce(sum(k.memory_mib), 0)::bigint AS memory_mib,
-              coalesce(string_agg(array_to_string(k.cpus, ','), ','), '') AS cpus
+       SELECT coalesce(sum(k.memory_mib) FILTER (WHERE k.hugepage_kib = 0), 0)::bigint
+                  AS memory_mib,
+              coalesce(string_agg(array_to_string(k.cpus, ','), ','), '') AS cpus,
+              count(DISTINCT k.consumer) AS guests
          FROM inventory_nodeclaim k
         WHERE k.numa_node_id = n.id AND k.released_at IS NULL
           AND k.consumer IS DISTINCT FROM %(leaving)s) taken
+ CROSS JOIN LATERAL (
+       SELECT array_agg(kib) AS sizes, array_agg(count - held) AS counts
+         FROM (SELECT p.key::int AS kib, p.value::bigint AS count,
+                      (SELECT coalesce(sum(k.memory_mib), 0)::bigint * 1024 / p.key::int
+                         FROM inventory_nodeclaim k
+                        WHERE k.numa_node_id = n.id AND k.released_at IS NULL
+                          AND k.hugepage_kib = p.key::int
+                          AND k.consumer IS DISTINCT FROM %(leaving)s) AS held
+                 FROM jsonb_each_text(n.hugepages) p ORDER BY kib) ordered
+        WHERE count > held) page
  CROSS JOIN LATERAL (
        SELECT array_agg(id) AS ids, array_agg(slug) AS models
          FROM (SELECT g.id, m.slug
@@ -56,18 +73,27 @@ def free_host(host_id: int, leaving: UUID | None = None) -> HostSnapshot:
     free, since it must be cleaned first.
     """
     found = prepared.rows(_FREE, {"host": host_id, "leaving": leaving})
-    nodes = [
-        NodeSnapshot(
-            number=number,
-            cards=tuple(map(FreeCard, ids or (), models or ())),
-            cores=_free_cores(
-                zip(cpus or (), cores or (), reserved or (), strict=True), taken
-            ),
-            memory_mib=max(0, memory_mib),
+    nodes = []
+    for row in found:
+        _, number, mib, guests, sizes, counts, cpus, cores, reserved, taken = row[:10]
+        ids, models, _ = row[10:]
+        known = zip(cpus or (), cores or (), reserved or (), strict=True)
+        nodes.append(
+            NodeSnapshot(
+                number=number,
+                cards=tuple(map(FreeCard, ids or (), models or ())),
+                cores=_free_cores(known, taken),
+                memory_mib=max(0, mib),
+                pages=tuple(zip(sizes or (), counts or (), strict=True)),
+                guests=guests,
+            )
         )
-        for _, number, memory_mib, cpus, cores, reserved, taken, ids, models in found
-    ]
-    return HostSnapshot(host_id, found[0][0] if found else "", tuple(nodes))
+    return HostSnapshot(
+        host_id,
+        found[0][0] if found else "",
+        tuple(nodes),
+        has_cards=any(row[-1] for row in found),
+    )
 
 
 def _free_cores(

@@ -69,24 +69,20 @@ def claim(
     refuses; the caller's transaction is then broken.
     """
     shares = list(shares)
-    left = host.without(
-        cards=frozenset(card for share in shares for card in share.card_ids),
-        cpus=frozenset(cpu for share in shares for cpu in share.cpus),
-        memory={share.node: share.memory_mib for share in shares},
-    )
     try:
         prepared.rows(
             claim_sql.CLAIM,
             {
                 **_told(consumer, actor),
                 "host": host.host_id,
-                "shape": shape_of(left),
+                "shape": shape_of(host.less(shares)),
                 "is_hold": is_hold,
                 "kind": CardEventKind.HELD if is_hold else CardEventKind.CLAIMED,
                 "numbers": [share.node for share in shares],
                 "cpus": [f"{{{','.join(map(str, s.cpus))}}}" for s in shares],
                 "vcpus": [share.vcpus for share in shares],
                 "memory_mib": [share.memory_mib for share in shares],
+                "hugepage_kib": [share.hugepage_kib for share in shares],
                 "cards": [card for share in shares for card in share.card_ids],
             },
         )

@@ -3,14 +3,19 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
-from functools import reduce
-from operator import or_
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from inventory.choices import AlertClass, CardCondition, HostConnection, HostPolicy
+from inventory.choices import (
+    GONE_CONDITIONS,
+    AlertClass,
+    CardCondition,
+    HostConnection,
+    HostPolicy,
+)
+from inventory.host_contents import CardState, Holding, HostContents, NodeContents
 from inventory.models import (
     Alert,
     Card,
@@ -21,7 +26,7 @@ from inventory.models import (
     NodeClaim,
     NumaNode,
 )
-from inventory.topology import FreeCard, HostSnapshot, NodeSnapshot
+from inventory.topology import HostSnapshot
 
 STALE_CYCLES = 3
 
@@ -38,9 +43,7 @@ def accepting_hosts() -> QuerySet[Host]:
     in vain: should reconciliation stand still, sales stop with it.
     """
     return Host.objects.filter(
-        ~is_blocked(host="pk", region="region"),
-        is_answering(),
-        policy=HostPolicy.IN_SERVICE,
+        is_unblocked(), is_answering(), policy=HostPolicy.IN_SERVICE
     )
 
 
@@ -55,71 +58,109 @@ def is_answering(prefix: str = "") -> Q:
     )
 
 
+def is_unblocked() -> Q:
+    """Return "no alert or discrepancy keeps the host from sale", for a query of hosts.
+
+    What blocks is looked up once, not once a host: it is little, and hosts are many.
+    """
+    alerts = _blocking_alerts()
+    discrepancies = _blocking_discrepancies().filter(card=None)
+    return (
+        ~Q(pk__in=alerts.filter(host__isnull=False).values("host"))
+        & ~Q(region__in=alerts.filter(region__isnull=False).values("region"))
+        & ~Q(pk__in=discrepancies.values("host"))
+    )
+
+
 def free_cards() -> QuerySet[Card]:
     """Return the cards that are ready and that nobody holds, on whatever host.
 
     Nothing prevents their claim but perhaps their host.
     """
     held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
-    return Card.objects.filter(
-        ~Exists(held), ~is_blocked(card="pk"), condition=CardCondition.READY
+    return Card.objects.filter(~Exists(held), is_sound())
+
+
+def is_sound() -> Q:
+    """Return "ready, and no alert or discrepancy keeps it from sale", for cards."""
+    alerts = _blocking_alerts().filter(card=OuterRef("pk"))
+    discrepancies = _blocking_discrepancies().filter(card=OuterRef("pk"))
+    return (
+        ~Q(Exists(alerts))
+        & ~Q(Exists(discrepancies))
+        & Q(condition=CardCondition.READY)
     )
 
 
-def is_blocked(**outer: str) -> Q:
-    """Return "an open discrepancy or alert prevents claims", for the subjects named."""
-    alerts = Alert.objects.filter(
-        reduce(or_, (Q(**{name: OuterRef(path)}) for name, path in outer.items())),
-        alert_class=AlertClass.PREVENTS_CLAIMS,
-        cleared_at=None,
-    )
-    discrepancies = Discrepancy.objects.filter(prevents_claims=True, resolved_at=None)
-    if "card" in outer:
-        discrepancies = discrepancies.filter(card=OuterRef(outer["card"]))
-    else:
-        discrepancies = discrepancies.filter(host=OuterRef(outer["host"]), card=None)
-    return Q(Exists(alerts)) | Q(Exists(discrepancies))
+def _blocking_alerts() -> QuerySet[Alert]:
+    return Alert.objects.filter(
+        alert_class=AlertClass.PREVENTS_CLAIMS, cleared_at=None
+    ).order_by()
+
+
+def _blocking_discrepancies() -> QuerySet[Discrepancy]:
+    return Discrepancy.objects.filter(prevents_claims=True, resolved_at=None).order_by()
 
 
 def snapshots_of(hosts: Iterable[Host]) -> list[HostSnapshot]:
     """Return one snapshot per host, sorted by id; four queries for any number of hosts."""
-    by_id = {host.pk: host for host in hosts}
-    nodes = list(NumaNode.objects.filter(host__in=by_id).order_by("host_id", "number"))
-    cards: dict[int, list[FreeCard]] = defaultdict(list)
-    rows = free_cards().filter(host__in=by_id).order_by("slot_path", "pk")
-    for pk, node_id, model in rows.values_list("pk", "numa_node_id", "gpu_model__slug"):
-        cards[node_id].append(FreeCard(pk, model))
-    taken: dict[int, set[int]] = defaultdict(set)
-    used_mib: dict[int, int] = defaultdict(int)
-    claims = NodeClaim.objects.filter(numa_node__host__in=by_id, released_at=None)
-    for node_id, cpus, mib in claims.values_list("numa_node_id", "cpus", "memory_mib"):
-        taken[node_id].update(cpus)
-        used_mib[node_id] += mib
-    cores: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    blocked: set[tuple[int, int]] = set()
-    cpu_rows = HostCpu.objects.filter(numa_node__host__in=by_id).order_by("number")
-    for node_id, core, number, reserved in cpu_rows.values_list(
+    return [contents.snapshot() for contents in contents_of(hosts)]
+
+
+def contents_of(hosts: Iterable[Host]) -> list[HostContents]:
+    """Return what stands on each host and who holds it, by id; four queries in all."""
+    names = {host.pk: host.name for host in hosts}
+    contents = {pk: HostContents(pk, names[pk]) for pk in sorted(names)}
+    nodes: dict[int, NodeContents] = {}
+    for row in NumaNode.objects.filter(host__in=names).order_by("host_id", "number"):
+        pages = {int(size): count for size, count in row.hugepages.items()}
+        nodes[row.pk] = NodeContents(row.number, row.ordinary_memory_mib, pages)
+        contents[row.host_id].nodes.append(nodes[row.pk])
+    _add_cores(nodes)
+    _add_cards(nodes)
+    _add_holdings(nodes)
+    return list(contents.values())
+
+
+def _add_cores(nodes: dict[int, NodeContents]) -> None:
+    cores: dict[tuple[int, int], list[int]] = defaultdict(list)
+    reserved: set[tuple[int, int]] = set()
+    rows = HostCpu.objects.filter(numa_node__in=nodes).order_by("number")
+    for node_id, core, number, is_reserved in rows.values_list(
         "numa_node_id", "core", "number", "is_reserved"
     ):
-        cores[node_id][core].append(number)
-        if reserved or number in taken[node_id]:
-            blocked.add((node_id, core))
-    per_host: dict[int, list[NodeSnapshot]] = defaultdict(list)
-    for node in nodes:
-        per_host[node.host_id].append(
-            NodeSnapshot(
-                number=node.number,
-                cards=tuple(cards[node.pk]),
-                cores=tuple(
-                    tuple(cpus)
-                    for core, cpus in sorted(cores[node.pk].items())
-                    if (node.pk, core) not in blocked
-                ),
-                memory_mib=max(
-                    0, node.memory_mib - node.reserved_memory_mib - used_mib[node.pk]
-                ),
-            )
-        )
-    return [
-        HostSnapshot(pk, by_id[pk].name, tuple(per_host[pk])) for pk in sorted(by_id)
-    ]
+        cores[node_id, core].append(number)
+        if is_reserved:
+            reserved.add((node_id, core))
+    for (node_id, core), cpus in sorted(cores.items()):
+        if (node_id, core) not in reserved:
+            nodes[node_id].cores.append(tuple(cpus))
+
+
+def _add_cards(nodes: dict[int, NodeContents]) -> None:
+    open_claims = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
+    rows = (
+        Card.objects.filter(numa_node__in=nodes)
+        .exclude(condition__in=GONE_CONDITIONS)
+        .annotate(sound=is_sound(), holder=Subquery(open_claims.values("consumer")[:1]))
+        .order_by("slot_path", "pk")
+    )
+    for node_id, *card in rows.values_list(
+        "numa_node_id",
+        "pk",
+        "gpu_model__slug",
+        "sound",
+        "holder",
+        "condition",
+        "slot_path",
+    ):
+        nodes[node_id].cards.append(CardState(*card))
+
+
+def _add_holdings(nodes: dict[int, NodeContents]) -> None:
+    rows = NodeClaim.objects.filter(numa_node__in=nodes, released_at=None)
+    for node_id, consumer, cpus, mib, page_kib in rows.values_list(
+        "numa_node_id", "consumer", "cpus", "memory_mib", "hugepage_kib"
+    ):
+        held = Holding(consumer, frozenset(cpus), mib, page_kib)
+        nodes[node_id].holdings.append(held)

@@ -5,6 +5,7 @@ it. Nothing here knows Django or libvirt.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -146,54 +147,12 @@ class FreeCard:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeSnapshot:
-    """What is free on one NUMA node.
-
-    cards: in the order in which they are taken. cores: free whole cores, each the tuple of
-    its logical CPUs.
-    """
-
-    number: int
-    cards: tuple[FreeCard, ...]
-    cores: tuple[tuple[int, ...], ...]
-    memory_mib: int
-
-    def free_cards(self, model: str) -> tuple[FreeCard, ...]:
-        return tuple(card for card in self.cards if card.model == model)
-
-
-@dataclass(frozen=True, slots=True)
-class HostSnapshot:
-    """What is free on one host that accepts claims. nodes: sorted by number."""
-
-    host_id: int
-    name: str
-    nodes: tuple[NodeSnapshot, ...]
-
-    def without(
-        self, *, cards: frozenset[int], cpus: frozenset[int], memory: dict[int, int]
-    ) -> Self:
-        """Return this host less the given card ids, CPUs and MiB by node number."""
-        return replace(
-            self,
-            nodes=tuple(
-                NodeSnapshot(
-                    number=node.number,
-                    cards=tuple(c for c in node.cards if c.card_id not in cards),
-                    cores=tuple(c for c in node.cores if not cpus.intersection(c)),
-                    memory_mib=node.memory_mib - memory.get(node.number, 0),
-                )
-                for node in self.nodes
-            ),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class NodeShare:
     """What an instance takes on one NUMA node.
 
     cpus: every logical CPU of the cores taken, core by core; the first `vcpus` of them
     run the guest's vCPUs one to one, a sibling left over stays dedicated and idle.
+    hugepage_kib: size of the pages that the memory comes from, 0 for ordinary memory.
     """
 
     node: int
@@ -201,3 +160,61 @@ class NodeShare:
     cpus: tuple[int, ...]
     vcpus: int
     memory_mib: int
+    hugepage_kib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSnapshot:
+    """What is free on one NUMA node.
+
+    cards: in the order in which they are taken. cores: free whole cores, each the tuple of
+    its logical CPUs. memory_mib: ordinary memory. pages: (size in KiB, free hugepages)
+    pairs, none of 0. guests: how many instances hold something here.
+    """
+
+    number: int
+    cards: tuple[FreeCard, ...]
+    cores: tuple[tuple[int, ...], ...]
+    memory_mib: int
+    pages: tuple[tuple[int, int], ...] = ()
+    guests: int = 0
+
+    def free_cards(self, model: str) -> tuple[FreeCard, ...]:
+        return tuple(card for card in self.cards if card.model == model)
+
+    def less(self, share: NodeShare) -> Self:
+        """Return this node less what `share` takes of it."""
+        taken_cards, taken_cpus = set(share.card_ids), set(share.cpus)
+        size = share.hugepage_kib
+        pages = dict(self.pages)
+        if size:
+            pages[size] = pages.get(size, 0) - share.memory_mib * 1024 // size
+        return replace(
+            self,
+            cards=tuple(c for c in self.cards if c.card_id not in taken_cards),
+            cores=tuple(c for c in self.cores if not taken_cpus.intersection(c)),
+            memory_mib=self.memory_mib - (0 if size else share.memory_mib),
+            pages=tuple(sorted((k, n) for k, n in pages.items() if n)),
+            guests=self.guests + 1,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HostSnapshot:
+    """What is free on one host. nodes: sorted by number. has_cards: whatever their state."""
+
+    host_id: int
+    name: str
+    nodes: tuple[NodeSnapshot, ...]
+    has_cards: bool = True
+
+    def less(self, shares: Iterable[NodeShare]) -> Self:
+        """Return this host less what the shares take, at most one of them a node."""
+        by_node = {share.node: share for share in shares}
+        return replace(
+            self,
+            nodes=tuple(
+                node.less(by_node[node.number]) if node.number in by_node else node
+                for node in self.nodes
+            ),
+        )

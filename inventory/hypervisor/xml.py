@@ -32,7 +32,7 @@ class LiveDomain:
     hostdevs: host PCI addresses, sorted. vcpu_pins: vCPU number -> CPU numbers.
     memory_nodes: host NUMA nodes of strict memory. cell_nodes: guest cell -> host node
     and MiB, empty without guest NUMA. hostdev_cells: host address -> guest cell that the
-    device hangs on, if any.
+    device hangs on, if any. hugepage_kib: 0 for ordinary memory.
     """
 
     uuid: str
@@ -43,6 +43,7 @@ class LiveDomain:
     memory_nodes: tuple[int, ...]
     cells: dict[int, tuple[int, int]]
     hostdev_cells: dict[PciAddress, int]
+    hugepage_kib: int = 0
 
 
 def _parse(document: str, root_tag: str) -> etree._Element:
@@ -231,6 +232,7 @@ def parse_domain(document: str) -> LiveDomain:
         for node in root.findall("numatune/memnode[@mode='strict']")
     }
     buses = _cells_of_buses(root)
+    page = root.find("memoryBacking/hugepages/page")
     return LiveDomain(
         uuid=(_need(root, "uuid").text or "").strip(),
         memory_mib=_mib(memory, memory.text),
@@ -250,6 +252,7 @@ def parse_domain(document: str) -> LiveDomain:
             for source, dev in zip(sources, hostdevs, strict=True)
             if (bus := _guest_bus(dev)) in buses
         },
+        hugepage_kib=_mib(page, page.get("size")) * 1024 if page is not None else 0,
     )
 
 

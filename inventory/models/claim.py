@@ -58,6 +58,9 @@ class NodeClaim(models.Model):
     cpus = ArrayField(models.IntegerField(), verbose_name="CPUs")
     vcpus = models.PositiveSmallIntegerField("vCPUs")
     memory_mib = models.PositiveIntegerField("memory, MiB")
+    hugepage_kib = models.PositiveIntegerField(
+        "hugepage size, KiB", default=0, help_text="0: ordinary memory."
+    )
     claimed_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True, blank=True)
 

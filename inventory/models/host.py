@@ -63,7 +63,11 @@ class Host(models.Model):
 
 
 class NumaNode(models.Model):
-    """memory_mib less reserved_memory_mib (the host's own) is what claims may take."""
+    """memory_mib less reserved_memory_mib is what claims may take as ordinary memory.
+
+    Reserved are what the host keeps and all that stands in hugepages; those serve plans
+    that ask for pages of their size.
+    """
 
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="nodes")
     number = models.PositiveSmallIntegerField()
@@ -86,6 +90,15 @@ class NumaNode(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host.name} node {self.number}"
+
+    @property
+    def ordinary_memory_mib(self) -> int:
+        """What claims without hugepages may take in all."""
+        return self.memory_mib - self.reserved_memory_mib
+
+    @property
+    def hugepages_mib(self) -> int:
+        return sum(int(size) * n for size, n in self.hugepages.items()) // 1024
 
 
 class HostCpu(models.Model):

@@ -11,6 +11,7 @@ from django.utils import timezone
 from inventory.choices import CardCondition, CardEventKind
 from inventory.ledger import Actor, change_condition, record_place
 from inventory.models import Card, CardClaim, CardEvent, Host, HostCpu, NodeClaim
+from inventory.snapshots import snapshots_of
 from tests.builders import make_host
 
 pytestmark = pytest.mark.django_db
@@ -49,7 +50,11 @@ def tell(claim: CardClaim, kind: CardEventKind) -> None:
 
 
 def claim_node(
-    host: Host, cpus: list[int], memory_mib: int, vcpus: int = 1
+    host: Host,
+    cpus: list[int],
+    memory_mib: int,
+    vcpus: int = 1,
+    hugepage_kib: int = 0,
 ) -> NodeClaim:
     return NodeClaim.objects.create(
         numa_node=host.nodes.get(number=0),
@@ -57,6 +62,7 @@ def claim_node(
         cpus=cpus,
         vcpus=vcpus,
         memory_mib=memory_mib,
+        hugepage_kib=hugepage_kib,
         claimed_at=timezone.now(),
     )
 
@@ -104,6 +110,23 @@ def test_memory_beyond_the_node_is_refused() -> None:
         claim_node(host, [1], 401)
 
     claim_node(host, [1], 400)
+
+
+def test_hugepages_and_ordinary_memory_have_limits_of_their_own() -> None:
+    host = make_host(memory_mib=600, reserved_memory_mib=400)
+    host.nodes.update(hugepages={"2048": 200, "1048576": 0})
+    claim_node(host, [0], 400, hugepage_kib=2048)
+
+    with refused("node_memory_within_capacity"):
+        claim_node(host, [1], 2, hugepage_kib=2048)
+    with refused("node_memory_within_capacity"):
+        claim_node(host, [1], 1024, hugepage_kib=1048576)
+    with refused("node_memory_within_capacity"):
+        claim_node(host, [1], 601)
+
+    claim_node(host, [1], 600)
+    free = snapshots_of([host])[0].nodes[0]
+    assert (free.memory_mib, free.pages, free.guests) == (0, (), 2)
 
 
 @pytest.mark.parametrize("cpus", [[2], [0, 99], [0, 0]])

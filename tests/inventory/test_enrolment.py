@@ -1,12 +1,19 @@
 """Enrolment from libvirt's documents alone: what is made, and what is refused whole."""
 
+import re
+import uuid
+
 import pytest
+from django.db import transaction
 from django.test import override_settings
 
 from inventory.choices import HostConnection
 from inventory.enrolment import EnrolmentOrder, enrol
 from inventory.exceptions import EnrolmentRefused, HostUnreachable
+from inventory.free_host import free_host
+from inventory.ledger import Actor, claim, lock_host
 from inventory.models import Card, CardEvent, Host, HostCpu, NumaNode
+from inventory.topology import NodeShare
 from tests.builders import make_gpu_model, make_region
 from tests.conftest import recorded
 from tests.simulated import Faulty, SimulatedHypervisor
@@ -204,3 +211,49 @@ def test_second_host_by_the_same_name_is_refused(
         enrol(order(uri="qemu+tls://other/system"), "user:tester", twin)
 
     assert Host.objects.get().connection == HostConnection.OK
+
+
+def with_pages(host: SimulatedHypervisor, count: int) -> SimulatedHypervisor:
+    """Return another host with `count` pages of 2 MiB on each node."""
+    pages = re.compile(r"(<pages unit='KiB' size='2048'>)\d+(</pages>)")
+    text, found = pages.subn(rf"\g<1>{count}\g<2>", host.capabilities())
+    assert found == 2
+    return SimulatedHypervisor(text, tuple(host.devices))
+
+
+def test_hugepages_are_taken_out_of_ordinary_memory(
+    simulated_host: SimulatedHypervisor,
+) -> None:
+    enrol(order(), "user:tester", with_pages(simulated_host, 128))
+
+    host = Host.objects.get()
+    assert host.free_shape == "c2x1 m896 h2048x128|c2x1 m896 h2048x128"
+    assert [node.hugepages["2048"] for node in host.nodes.all()] == [128, 128]
+
+
+def test_hugepages_follow_the_host_while_nobody_is_on_it(
+    simulated_host: SimulatedHypervisor,
+) -> None:
+    enrol(order(), "user:tester", with_pages(simulated_host, 128))
+
+    enrol(order(), "user:tester", with_pages(simulated_host, 64))
+
+    assert Host.objects.get().free_shape == "c2x1 m1024 h2048x64|c2x1 m1024 h2048x64"
+    take_memory(Host.objects.get(), 64)
+    with pytest.raises(EnrolmentRefused, match="hugepages changed while instances"):
+        enrol(order(), "user:tester", with_pages(simulated_host, 32))
+
+
+def take_memory(host: Host, mib: int) -> None:
+    share = NodeShare(0, (), (0,), 1, mib)
+    with transaction.atomic():
+        free = free_host(lock_host(host.pk).pk)
+        claim(free, [share], uuid.uuid4(), Actor("test:take", "a test"))
+
+
+def test_pages_that_leave_no_memory_are_refused(
+    simulated_host: SimulatedHypervisor,
+) -> None:
+    why = refused(with_pages(simulated_host, 700))
+
+    assert "node 0: 78 MiB of memory beside reserved hugepages, of which 256" in why

@@ -17,6 +17,7 @@ from inventory.ledger import Actor
 from inventory.ledger_audit import audit
 from inventory.models import Alert, Card, CardClaim, Discrepancy, Host, NodeClaim
 from inventory.search import Search
+from inventory.shape import shape_of
 from inventory.snapshots import accepting_hosts, free_cards, snapshots_of, stale_after
 from inventory.topology import NodeShare
 from tests.builders import make_host, make_region
@@ -27,10 +28,16 @@ ACTOR = Actor("user:tester", "a test")
 
 
 def hold(
-    host: Host, cards: list[Card], cpus: tuple[int, ...] = (0,), *, is_hold: bool = True
+    host: Host,
+    cards: list[Card],
+    cpus: tuple[int, ...] = (0,),
+    *,
+    is_hold: bool = True,
+    hugepage_kib: int = 0,
 ) -> uuid.UUID:
     consumer = uuid.uuid4()
-    share = NodeShare(0, tuple(card.pk for card in cards), cpus, len(cpus), 256)
+    ids = tuple(card.pk for card in cards)
+    share = NodeShare(0, ids, cpus, len(cpus), 256, hugepage_kib)
     with transaction.atomic():
         ledger.lock_host(host.pk)
         ledger.claim(free_host(host.pk), [share], consumer, ACTOR, is_hold=is_hold)
@@ -139,7 +146,11 @@ def test_hold_on_a_card_that_is_no_longer_ready_cannot_be_taken_up() -> None:
 
 
 def make_it_hard() -> list[Host]:
-    """Return hosts with held, used, dirty and blocked cards, and reserved CPUs."""
+    """Return hosts that differ in all that a snapshot tells.
+
+    Cards are held, used, dirty, blocked and retired; CPUs reserved; hugepages free, held
+    and used up.
+    """
     host = make_host(cards_per_node=(3, 2, 0), cores_per_node=4, threads=2)
     host.nodes.get(number=1).cpus.filter(core=8).update(is_reserved=True)
     cards = list(host.cards.all())
@@ -150,12 +161,50 @@ def make_it_hard() -> list[Host]:
         message="m", raised_at=timezone.now(), last_seen_at=timezone.now(),
     )  # fmt: skip
     dirty = make_host(condition=CardCondition.DIRTY)
-    return [host, dirty, make_host(cards_per_node=(0,)), make_host()]
+    paged = make_host(cores_per_node=4)
+    paged.nodes.update(hugepages={"1048576": 2, "2048": 256, "16384": 0})
+    hold(paged, [paged.cards.all()[0]], (0,), hugepage_kib=2048)
+    hold(paged, [], (1,))
+    full = make_host()
+    full.nodes.update(hugepages={"2048": 128})
+    take_up(hold(full, [], (0,), hugepage_kib=2048))
+    gone = make_host(condition=CardCondition.RETIRED)
+    return [host, dirty, paged, full, gone, make_host(cards_per_node=(0,)), make_host()]
 
 
 def test_one_statement_reads_what_the_snapshots_say() -> None:
+    hosts = make_it_hard()
+    found = [free_host(host.pk) for host in hosts]
+
+    assert found == snapshots_of(hosts)
+    assert [host.has_cards for host in found] == [True] * 4 + [False, False, True]
+    paged, full = (host.nodes[0] for host in found[2:4])
+    assert (paged.pages, paged.guests) == (((2048, 128), (1048576, 2)), 2)
+    assert (full.pages, full.guests) == ((), 1)
+
+
+def test_leaving_holder_gives_its_hugepages_back() -> None:
+    host = make_host()
+    host.nodes.update(hugepages={"2048": 256})
+    held = hold(host, [], hugepage_kib=2048)
+    stays = hold(host, [], (1,), hugepage_kib=2048)
+    assert free_host(host.pk).nodes[0].pages == ()
+
+    left = free_host(host.pk, leaving=held)
+
+    ledger.release(held, ACTOR)
+    assert left == free_host(host.pk) == snapshots_of([host])[0]
+    assert (left.nodes[0].pages, left.nodes[0].guests) == (((2048, 128),), 1)
+    key = Host.objects.get(pk=host.pk).free_shape
+    assert key == shape_of(left)
+    ledger.release(stays, ACTOR)
+
+
+def test_search_key_counts_what_a_claim_takes() -> None:
     for host in make_it_hard():
-        assert free_host(host.pk) == snapshots_of([host])[0]
+        hold(host, [], (2,) if host.nodes.first().cpus.count() > 2 else (1,))
+        key = Host.objects.get(pk=host.pk).free_shape
+        assert key == shape_of(snapshots_of([host])[0])
 
 
 def test_leaving_holder_counts_as_gone_but_its_used_cards_stay() -> None:

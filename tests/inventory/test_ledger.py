@@ -85,7 +85,7 @@ def test_search_key_follows_the_claims() -> None:
 
     take(host, consumer, [host.cards.all()[0]], (0,))
     host.refresh_from_db()
-    assert host.free_shape == "rtx6000=1 c1x1 m896|rtx6000=2 c2x1 m1152"
+    assert host.free_shape == "rtx6000=1 c1x1 m896 g1|rtx6000=2 c2x1 m1152"
 
     ledger.release(consumer, ACTOR)
     host.refresh_from_db()
