@@ -55,6 +55,16 @@ def whole_number(name: str, *, default: int, minimum: int = 0) -> int:
     return number
 
 
+def one_of(name: str, choices: tuple[str, ...]) -> str:
+    """Return `name`, which is one of `choices`; the first is the default."""
+    word = str(_env.str(name, default=choices[0])).strip().lower()
+    if word not in choices:
+        raise ImproperlyConfigured(
+            f"{name} is {word!r}. Set it to {' or '.join(choices)}."
+        )
+    return word
+
+
 def words(name: str, hint: str) -> list[str]:
     """Return the comma-separated words of `name`, at least one."""
     found = [word.strip() for word in required(name, hint).split(",") if word.strip()]

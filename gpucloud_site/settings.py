@@ -36,6 +36,10 @@ RESERVATION_MAX_S = environment.whole_number(
 CARDS_CLEANED_PER_HOST = environment.whole_number(
     "GPUCLOUD_CARDS_CLEANED_PER_HOST", default=2, minimum=1
 )
+# Plans without cards take a GPU host when no other host is left, or not even then.
+PLAIN_PLANS_ON_GPU_HOSTS = environment.one_of(
+    "GPUCLOUD_PLAIN_PLANS_ON_GPU_HOSTS", ("last", "never")
+)
 # More of a region's cards than this quarantined within the window: a person is asked.
 QUARANTINE_SHARE_PERCENT = environment.whole_number(
     "GPUCLOUD_QUARANTINE_SHARE_PERCENT", default=10

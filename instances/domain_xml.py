@@ -40,7 +40,10 @@ class GuestCell:
 
 @dataclass(frozen=True, slots=True)
 class DomainSpec:
-    """All that a domain document is made from. cells: sorted by node, at least one."""
+    """All that a domain document is made from. cells: sorted by node, at least one.
+
+    hugepage_kib: size of the pages behind the guest's memory, 0 for ordinary memory.
+    """
 
     uuid: str
     name: str
@@ -51,6 +54,7 @@ class DomainSpec:
     initrd_path: str = ""
     cmdline: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
+    hugepage_kib: int = 0
 
     @property
     def memory_mib(self) -> int:
@@ -82,6 +86,7 @@ def build_domain(spec: DomainSpec) -> str:
         _metadata(spec),
         E.memory(str(spec.memory_mib), unit="MiB"),
         E.currentMemory(str(spec.memory_mib), unit="MiB"),
+        *_memory_backing(spec),
         E.vcpu(str(len(spec.vcpu_pins)), placement="static"),
         _cputune(spec),
         _numatune(spec),
@@ -107,6 +112,14 @@ def _metadata(spec: DomainSpec) -> etree._Element:
     for name, value in spec.metadata:
         instance.set(name, value)
     return E.metadata(instance)
+
+
+def _memory_backing(spec: DomainSpec) -> list[etree._Element]:
+    """Source: libvirt formatdomain, "memoryBacking"; the node comes from numatune."""
+    if not spec.hugepage_kib:
+        return []
+    page = E.page(size=str(spec.hugepage_kib), unit="KiB")
+    return [E.memoryBacking(E.hugepages(page))]
 
 
 def _cputune(spec: DomainSpec) -> etree._Element:
@@ -230,6 +243,7 @@ def resource_differences(
     pairs: tuple[tuple[str, object, object], ...] = (
         ("UUID", spec.uuid, live.uuid),
         ("memory, MiB", spec.memory_mib, live.memory_mib),
+        ("hugepages, KiB", spec.hugepage_kib, live.hugepage_kib),
         ("vCPUs", len(spec.vcpu_pins), live.vcpus),
         ("CPU pins", pins, live.vcpu_pins),
         ("memory nodes", tuple(c.node for c in spec.cells), live.memory_nodes),

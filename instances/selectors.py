@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from flags.availability import open_flags
@@ -12,7 +13,7 @@ from instances.domain_xml import DomainSpec, GuestCell
 from instances.models import Account, Image, Instance, Plan, Reservation
 from instances.placement import NumaPolicy, Request
 from inventory.ledger import open_card_claims, open_node_claims
-from inventory.models import CardFunction, Host, Region
+from inventory.models import CardFunction, Host, NodeClaim, Region
 from inventory.topology import PciAddress
 
 
@@ -24,6 +25,9 @@ def request_of(plan: Plan) -> Request:
         cards=plan.cards,
         gpu_model=plan.gpu_model.slug if plan.gpu_model else None,
         numa_policy=NumaPolicy(plan.numa_policy),
+        numa_nodes=plan.numa_nodes,
+        hugepage_kib=plan.hugepage_kib,
+        on_gpu_hosts=settings.PLAIN_PLANS_ON_GPU_HOSTS == "last",
     )
 
 
@@ -103,9 +107,10 @@ def specs_of(consumers: Mapping[UUID, Instance | None]) -> dict[UUID, DomainSpec
             )
         )
     cells: dict[UUID, list[GuestCell]] = defaultdict(list)
-    hosts: dict[UUID, Host] = {}
+    # Host and page size are the same on all nodes of a consumer.
+    any_claim: dict[UUID, NodeClaim] = {}
     for claim in open_node_claims(*consumers):
-        hosts[claim.consumer] = claim.numa_node.host
+        any_claim[claim.consumer] = claim
         cells[claim.consumer].append(
             GuestCell(
                 node=claim.numa_node.number,
@@ -116,26 +121,31 @@ def specs_of(consumers: Mapping[UUID, Instance | None]) -> dict[UUID, DomainSpec
             )
         )
     return {
-        consumer: _spec(consumer, consumers[consumer], host, tuple(cells[consumer]))
-        for consumer, host in hosts.items()
+        consumer: _spec(claim, consumers[consumer], tuple(cells[consumer]))
+        for consumer, claim in any_claim.items()
     }
 
 
 def _spec(
-    consumer: UUID, instance: Instance | None, host: Host, cells: tuple[GuestCell, ...]
+    claim: NodeClaim, instance: Instance | None, cells: tuple[GuestCell, ...]
 ) -> DomainSpec:
+    domain_type, page_kib = claim.numa_node.host.domain_type, claim.hugepage_kib
     if instance is None:
-        return DomainSpec(str(consumer), "", "", host.domain_type, cells, "")
+        consumer = str(claim.consumer)
+        return DomainSpec(
+            consumer, "", "", domain_type, cells, "", hugepage_kib=page_kib
+        )
     return DomainSpec(
         uuid=str(instance.uuid),
         # Not the customer's label: two accounts may use one label on one host.
         name=f"gpucloud-{instance.pk}",
         title=f"{instance.label} ({instance.account.name})",
-        domain_type=host.domain_type,
+        domain_type=domain_type,
         cells=cells,
         kernel_path=instance.image.kernel_path,
         initrd_path=instance.image.initrd_path,
         cmdline=instance.image.cmdline,
+        hugepage_kib=page_kib,
         metadata=(
             ("id", str(instance.pk)),
             ("account", str(instance.account_id)),

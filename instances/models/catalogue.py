@@ -1,7 +1,9 @@
 """What is sold: plans (the API calls them types) and images."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Mod
+from django.db.models.lookups import Exact
 
 from instances.choices import ImageStatus, PlanClass
 from instances.placement import NumaPolicy
@@ -35,8 +37,20 @@ class Plan(models.Model):
         choices={
             NumaPolicy.REQUIRED: "one node required",
             NumaPolicy.PREFERRED: "one node, else split",
+            NumaPolicy.SPREAD: "spread over a number of nodes",
         },
         default=NumaPolicy.PREFERRED,
+    )
+    numa_nodes = models.PositiveSmallIntegerField(
+        "NUMA nodes",
+        default=0,
+        help_text="Over how many nodes it is spread; 0 for the other policies.",
+    )
+    hugepage_kib = models.PositiveIntegerField(
+        "hugepages",
+        choices={0: "none", 2048: "2 MiB", 1048576: "1 GiB"},
+        default=0,
+        help_text="The guest's memory comes from pages that its host keeps for it.",
     )
     flag_name = models.CharField(
         "feature flag",
@@ -57,6 +71,25 @@ class Plan(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(vcpus__gte=1, memory_mib__gte=1), name="plan_not_empty"
+            ),
+            models.CheckConstraint(
+                condition=(Q(numa_nodes=0) & ~Q(numa_policy=NumaPolicy.SPREAD))
+                | Q(
+                    Q(cards=0) | Q(cards__gte=F("numa_nodes")),
+                    numa_policy=NumaPolicy.SPREAD,
+                    numa_nodes__range=(2, 8),
+                    vcpus__gte=F("numa_nodes"),
+                ),
+                name="plan_spread_names_its_nodes",
+                violation_error_message="Spread needs 2 to 8 NUMA nodes, no more than the "
+                "plan has cards and vCPUs; other policies need 0.",
+            ),
+            models.CheckConstraint(
+                condition=Q(hugepage_kib=0)
+                | Q(Exact(Mod("memory_mib", 2), 0), hugepage_kib=2048)
+                | Q(Exact(Mod("memory_mib", 1024), 0), hugepage_kib=1048576),
+                name="plan_memory_in_whole_hugepages",
+                violation_error_message="The memory is no whole number of hugepages.",
             ),
         ]
 

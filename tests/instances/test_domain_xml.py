@@ -137,3 +137,17 @@ def test_card_at_the_wrong_guest_node_is_seen() -> None:
     (found,) = differences(spec(ONE, TWO), replace(live, hostdev_cells=moved))
 
     assert found.startswith("nodes of the cards: claimed")
+
+
+def test_hugepages_are_asked_for_and_seen_again() -> None:
+    paged = spec(ONE, hugepage_kib=2048)
+
+    document = build_domain(paged)
+
+    page = etree.fromstring(document).find("memoryBacking/hugepages/page")
+    assert page is not None
+    assert dict(page.attrib) == {"size": "2048", "unit": "KiB"}
+    assert differences(paged, parse_domain(document)) == []
+    assert differences(spec(ONE), parse_domain(document)) == [
+        "hugepages, KiB: claimed 0, running with 2048"
+    ]

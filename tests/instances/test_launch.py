@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.test import override_settings
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -20,10 +21,12 @@ from instances.exceptions import (
     NoCapacity,
 )
 from instances.models import Event, Instance, Job, JobStep
+from instances.placement import NumaPolicy
+from instances.selectors import spec_of
 from inventory.alerts import Subject, raise_alert
 from inventory.card_actions import quarantine
 from inventory.choices import AlertClass, HostConnection, HostPolicy
-from inventory.ledger import Actor
+from inventory.ledger import Actor, refresh_shape
 from inventory.models import Card, CardClaim, CardEvent, Host, NodeClaim, Region
 from inventory.shape import shape_of
 from inventory.snapshots import snapshots_of
@@ -72,6 +75,51 @@ def test_launch_writes_claims_ledger_instance_job_and_task_together() -> None:
     )
     assert OrmQ.objects.count() == 1
     assert instance.label == f"linode{instance.pk}"
+
+
+@pytest.mark.django_db
+def test_hugepages_and_spread_of_a_plan_reach_the_claims_and_the_domain() -> None:
+    host = make_host(cards_per_node=(2, 2), cores_per_node=4)
+    host.nodes.update(hugepages={"2048": 128})
+    with transaction.atomic():
+        refresh_shape(host)
+    plan = make_plan(
+        cards=2,
+        vcpus=4,
+        memory_mib=512,
+        numa_policy=NumaPolicy.SPREAD,
+        numa_nodes=2,
+        hugepage_kib=2048,
+    )
+
+    instance = launch(make_order(plan=plan.slug))
+
+    claims = NodeClaim.objects.order_by("numa_node__number")
+    assert [(c.memory_mib, c.hugepage_kib, c.vcpus) for c in claims] == [
+        (256, 2048, 2),
+        (256, 2048, 2),
+    ]
+    spec = spec_of(instance)
+    assert spec is not None
+    assert (spec.hugepage_kib, [len(c.cards) for c in spec.cells]) == (2048, [1, 1])
+    host.refresh_from_db()
+    assert host.free_shape == "rtx6000=1 c2x1 m1152 g1|rtx6000=1 c2x1 m1152 g1"
+    with pytest.raises(NoCapacity):
+        launch(make_order(plan=plan.slug))
+
+
+@pytest.mark.django_db
+@override_settings(PLAIN_PLANS_ON_GPU_HOSTS="never")
+def test_plain_plan_is_kept_off_gpu_hosts_by_the_setting() -> None:
+    make_host()
+    order = make_order(plan=make_plan(cards=0).slug)
+
+    with pytest.raises(NoCapacity) as caught:
+        launch(order)
+
+    assert str(caught.value.no_fit) == "1 host: GPU host, kept for plans with cards"
+    make_host(cards_per_node=(0,))
+    launch(order)
 
 
 @pytest.mark.django_db

@@ -1,12 +1,17 @@
 """place(): what it chooses, and what holds for every fleet and request."""
 
+from dataclasses import replace
+from itertools import product
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instances.capacity import sellable_count
+from instances.demand import share_out
+from instances.fitting import after, fit
 from instances.placement import NoFit, NumaPolicy, Placement, Request, place
-from inventory.shape import host_of, shape_of
+from inventory.shape import host_of, room_in, room_of, shape_of
 from inventory.topology import FreeCard, HostSnapshot, NodeSnapshot
 
 
@@ -25,7 +30,8 @@ def node(
 
 
 def host(host_id: int, *nodes: NodeSnapshot) -> HostSnapshot:
-    return HostSnapshot(host_id, f"gpu{host_id}", nodes)
+    has_cards = any(found.cards for found in nodes)
+    return HostSnapshot(host_id, f"gpu{host_id}", nodes, has_cards)
 
 
 def request(cards: int, vcpus: int = 1, mib: int = 256, **fields: object) -> Request:
@@ -134,33 +140,87 @@ def test_refusal_groups_hosts_by_reason() -> None:
     )
 
 
-nodes_strategy = st.lists(
-    st.tuples(
-        st.integers(0, 4), st.integers(0, 6), st.integers(0, 2048), st.integers(1, 2)
-    ),
-    min_size=1,
-    max_size=4,
-)
-fleets = st.lists(nodes_strategy, min_size=0, max_size=4).map(
-    lambda hosts: [
-        host(i + 1, *(node(n, c, k, m, t) for n, (c, k, m, t) in enumerate(nodes)))
-        for i, nodes in enumerate(hosts)
-    ]
-)
-requests = st.builds(
-    request,
-    cards=st.integers(0, 8),
-    vcpus=st.integers(1, 8),
-    mib=st.integers(1, 2048),
-    numa_policy=st.sampled_from(NumaPolicy),
-)
+@st.composite
+def node_snapshots(draw: st.DrawFn, number: int) -> NodeSnapshot:
+    """Draw a node with up to 4 cards of two models, cores of one or two threads, pages."""
+    models = draw(st.lists(st.sampled_from(("rtx6000", "rtx6000", "h100")), max_size=4))
+    widths = draw(st.lists(st.integers(1, 2), max_size=5))
+    first = 1000 * number
+    cores = []
+    for width in widths:
+        cores.append(tuple(range(first, first + width)))
+        first += width
+    pages = draw(st.integers(0, 512))
+    return NodeSnapshot(
+        number,
+        tuple(FreeCard(100 * number + i, model) for i, model in enumerate(models)),
+        tuple(cores),
+        draw(st.integers(0, 2048)),
+        ((2048, pages),) if pages else (),
+        draw(st.integers(0, 2)),
+    )
 
 
-def node_can(asked: Request, found: NodeSnapshot) -> bool:
+@st.composite
+def host_snapshots(draw: st.DrawFn, host_id: int) -> HostSnapshot:
+    count = draw(st.sampled_from((1, 2, 4)))
+    nodes = tuple(draw(node_snapshots(number)) for number in range(count))
+    has_cards = any(node.cards for node in nodes) or draw(st.booleans())
+    return HostSnapshot(host_id, f"gpu{host_id}", nodes, has_cards)
+
+
+@st.composite
+def fleet_snapshots(draw: st.DrawFn) -> list[HostSnapshot]:
+    return [draw(host_snapshots(i + 1)) for i in range(draw(st.integers(0, 4)))]
+
+
+@st.composite
+def any_request(draw: st.DrawFn) -> Request:
+    cards = draw(st.sampled_from((0, 1, 2, 3, 4, 8)))
+    policy = draw(st.sampled_from(NumaPolicy))
+    spread = policy is NumaPolicy.SPREAD
+    least = 2 if spread else 1
+    most = min(4, cards) if cards else 4
+    if spread and most < 2:
+        policy, spread = NumaPolicy.PREFERRED, False
+    hugepage_kib = draw(st.sampled_from((0, 0, 2048)))
+    return Request(
+        vcpus=draw(st.integers(4, 8) if spread else st.integers(1, 8)),
+        memory_mib=2 * draw(st.integers(4, 700)),
+        cards=cards,
+        gpu_model="rtx6000" if cards else None,
+        numa_policy=policy,
+        numa_nodes=draw(st.integers(least, most)) if spread else 0,
+        hugepage_kib=hugepage_kib,
+        on_gpu_hosts=draw(st.booleans()),
+    )
+
+
+fleets = fleet_snapshots()
+requests = any_request()
+
+
+def part_fits(
+    asked: Request, found: NodeSnapshot, cards: int, vcpus: int, mib: int
+) -> bool:
+    memory = found.memory_mib
+    if asked.hugepage_kib:
+        memory = (
+            dict(found.pages).get(asked.hugepage_kib, 0) * asked.hugepage_kib // 1024
+        )
     return (
-        len(found.cards) >= asked.cards
-        and sum(map(len, found.cores)) >= asked.vcpus
-        and found.memory_mib >= asked.memory_mib
+        len(found.free_cards("rtx6000")) >= cards
+        and sum(map(len, found.cores)) >= vcpus
+        and memory >= mib
+    )
+
+
+def one_node_can(asked: Request, found: HostSnapshot) -> bool:
+    if not asked.cards and found.has_cards and not asked.on_gpu_hosts:
+        return False
+    return any(
+        part_fits(asked, n, asked.cards, asked.vcpus, asked.memory_mib)
+        for n in found.nodes
     )
 
 
@@ -182,27 +242,78 @@ def test_nothing_is_given_that_is_not_free(
     for share in placed.shares:
         free = by_number[share.node]
         assert len(set(share.card_ids)) == len(share.card_ids)
-        assert set(share.card_ids) <= {c.card_id for c in free.cards}
+        assert set(share.card_ids) <= {c.card_id for c in free.free_cards("rtx6000")}
         assert len(set(share.cpus)) == len(share.cpus)
         cores = [core for core in free.cores if set(core) & set(share.cpus)]
         assert set(share.cpus) == {cpu for core in cores for cpu in core}
         assert 1 <= share.vcpus <= len(share.cpus)
-        assert share.memory_mib <= free.memory_mib
+        assert share.hugepage_kib == asked.hugepage_kib
+        assert part_fits(
+            asked, free, len(share.card_ids), share.vcpus, share.memory_mib
+        )
+        assert not asked.hugepage_kib or share.memory_mib % 2 == 0
 
 
 @given(fleets, requests)
-def test_one_node_whenever_one_node_can(
-    fleet: list[HostSnapshot], asked: Request
-) -> None:
-    one_can = any(node_can(asked, n) for h in fleet for n in h.nodes)
+def test_policy_is_kept(fleet: list[HostSnapshot], asked: Request) -> None:
+    one_can = any(one_node_can(asked, h) for h in fleet)
 
     placed = place(asked, fleet)
 
-    if one_can:
-        assert isinstance(placed, Placement)
-        assert not placed.is_split
     if asked.numa_policy is NumaPolicy.REQUIRED:
         assert isinstance(placed, Placement) == one_can
+    elif asked.numa_policy is NumaPolicy.PREFERRED and one_can:
+        assert isinstance(placed, Placement)
+    if asked.numa_policy is not NumaPolicy.SPREAD and one_can:
+        assert isinstance(placed, Placement)
+        assert not placed.is_split
+    if asked.numa_policy is NumaPolicy.SPREAD and isinstance(placed, Placement):
+        counts = [len(share.card_ids) for share in placed.shares]
+        assert len(counts) == asked.numa_nodes
+        assert max(counts) - min(counts) <= 1
+
+
+def every_way(asked: Request, found: HostSnapshot) -> list[tuple[int, ...]]:
+    """Return all card counts by node, tried one by one, that the host can hold."""
+    if not asked.cards and found.has_cards and not asked.on_gpu_hosts:
+        return []
+    fitting = []
+    spread = asked.numa_policy is NumaPolicy.SPREAD
+    for counts in product(range(asked.cards + 1), repeat=len(found.nodes)):
+        used = [i for i, count in enumerate(counts) if count]
+        if sum(counts) != asked.cards or (
+            spread
+            and (
+                len(used) != asked.numa_nodes
+                or max(counts) - min(counts[i] for i in used) > 1
+            )
+        ):
+            continue
+        if len(used) > 1 and asked.numa_policy is NumaPolicy.REQUIRED:
+            continue
+        shares = share_out(asked, {i: counts[i] for i in used})
+        if shares and all(
+            part_fits(asked, found.nodes[i], d.cards, d.vcpus, d.memory_mib)
+            for i, d in shares.items()
+        ):
+            fitting.append(counts)
+    return fitting
+
+
+@settings(max_examples=150, deadline=None)
+@given(fleets, requests.filter(lambda asked: asked.cards > 0))
+def test_it_fits_exactly_where_some_way_to_split_it_does(
+    fleet: list[HostSnapshot], asked: Request
+) -> None:
+    for found in fleet:
+        ways = every_way(asked, found)
+
+        placed = place(asked, [found])
+
+        assert isinstance(placed, Placement) == bool(ways)
+        if isinstance(placed, Placement):
+            fewest = min(sum(1 for c in counts if c) for counts in ways)
+            assert len(placed.shares) == fewest
 
 
 @given(fleets, requests, st.randoms())
@@ -226,30 +337,117 @@ def test_a_host_fits_exactly_when_its_shape_does(
         )
 
 
-@settings(max_examples=60)
+@settings(max_examples=150, deadline=None)
 @given(fleets, requests)
-def test_repeated_launches_never_give_anything_twice(
+def test_sellable_is_how_often_it_can_be_launched(
     fleet: list[HostSnapshot], asked: Request
 ) -> None:
+    sellable = sellable_count(asked, fleet)
+
     left = list(fleet)
     taken: list[tuple[int, int]] = []
-    count = 0
-    while isinstance(placed := place(asked, left), Placement):
-        count += 1
-        ids = [c for s in placed.shares for c in s.card_ids]
-        cpus = [c for s in placed.shares for c in s.cpus]
-        taken += [(placed.host_id, cpu) for cpu in cpus]
+    for _ in range(sellable):
+        placed = place(asked, left)
+        assert isinstance(placed, Placement)
+        taken += [(placed.host_id, cpu) for s in placed.shares for cpu in s.cpus]
         left = [
-            h.without(
-                cards=frozenset(ids),
-                cpus=frozenset(cpus),
-                memory={s.node: s.memory_mib for s in placed.shares},
-            )
-            if h.host_id == placed.host_id
-            else h
-            for h in left
+            h.less(placed.shares) if h.host_id == placed.host_id else h for h in left
         ]
 
     assert len(set(taken)) == len(taken)
-    if asked.cards < 2 or asked.numa_policy is NumaPolicy.REQUIRED:
-        assert sellable_count(asked, fleet) == count
+    assert isinstance(place(asked, left), NoFit)
+
+
+@given(fleets, requests)
+def test_counts_follow_the_shares_that_were_given(
+    fleet: list[HostSnapshot], asked: Request
+) -> None:
+    for found in fleet:
+        placed = place(asked, [found])
+        if isinstance(placed, Placement):
+            room = room_of(found)
+            fitted = fit(asked, room)
+            assert fitted is not None
+            assert after(asked, room, fitted) == room_of(found.less(placed.shares))
+
+
+@given(fleets)
+def test_a_shape_says_all_that_a_room_holds(fleet: list[HostSnapshot]) -> None:
+    for found in fleet:
+        assert room_in(shape_of(found)) == room_of(found)
+        assert shape_of(host_of(shape_of(found))) == shape_of(found)
+
+
+def test_eight_cards_on_four_nodes_split_over_the_fewest() -> None:
+    fleet = [host(1, *(node(n, 4, cores=8) for n in range(4)))]
+
+    placed = place(request(8, vcpus=16, mib=4000), fleet)
+
+    assert isinstance(placed, Placement)
+    assert [(len(s.card_ids), s.vcpus, s.memory_mib) for s in placed.shares] == [
+        (4, 8, 2000),
+        (4, 8, 2000),
+    ]
+
+
+def test_spread_takes_the_nodes_that_the_plan_names() -> None:
+    fleet = [host(1, node(0, 4), node(1, 4), node(2, 4), node(3, 1))]
+
+    placed = place(
+        request(4, vcpus=4, numa_policy=NumaPolicy.SPREAD, numa_nodes=4), fleet
+    )
+
+    assert isinstance(placed, Placement)
+    assert [len(s.card_ids) for s in placed.shares] == [1, 1, 1, 1]
+    refused = place(
+        request(8, vcpus=8, numa_policy=NumaPolicy.SPREAD, numa_nodes=4), fleet
+    )
+    assert str(refused) == "1 host: 3 of 4 nodes with enough free cards"
+
+
+def test_hugepages_are_counted_per_node_and_apart_from_memory() -> None:
+    paged = replace(node(0, 2, mib=10), pages=((2048, 256),))
+
+    placed = place(request(1, mib=512, hugepage_kib=2048), [host(1, paged, node(1, 2))])
+
+    assert chosen(placed) == (1, {0: (0,)})
+    assert isinstance(placed, Placement)
+    left = paged.less(placed.shares[0])
+    assert (left.pages, left.memory_mib, left.guests) == ((), 10, 1)
+    refused = place(request(1, mib=514, hugepage_kib=2048), [host(1, paged)])
+    assert str(refused) == "1 host: 512 of 514 MiB free in hugepages beside the cards"
+
+
+def test_plan_without_cards_can_be_kept_off_gpu_hosts_for_good() -> None:
+    fleet = [host(1, node(0, 2)), host(2, node(0, 0))]
+    never = request(0, on_gpu_hosts=False)
+
+    assert chosen(place(never, fleet)) == (2, {0: ()})
+    assert str(place(never, fleet[:1])) == (
+        "1 host: GPU host, kept for plans with cards"
+    )
+
+
+def test_a_gpu_host_without_a_free_card_is_no_plain_host() -> None:
+    full = HostSnapshot(1, "gpu1", (node(0, 0),), has_cards=True)
+
+    assert chosen(place(request(0), [full, host(2, node(0, 0))])) == (2, {0: ()})
+
+
+def test_node_with_most_guests_is_filled_first() -> None:
+    """It is empty last, so it is the other that a large request can hope for."""
+    one, three = replace(node(0, 1), guests=1), replace(node(1, 1), guests=3)
+
+    assert chosen(place(request(1), [host(1, one, three)])) == (1, {1: (100,)})
+
+
+def test_reasons_that_differ_in_measure_only_are_one_group() -> None:
+    fleet = [host(i, node(0, i), node(1, i - 1)) for i in (1, 2, 3)]
+
+    refused = place(request(4, numa_policy=NumaPolicy.REQUIRED), fleet)
+
+    assert str(refused) == (
+        "2 hosts: 1 to 3 of 4 cards free; 1 host: no node with 4 free cards (most: 3)"
+    )
+    assert isinstance(refused, NoFit)
+    assert [len(g.reasons) for g in refused.groups] == [1, 1, 1]

@@ -55,6 +55,11 @@ def manage(*arguments: str, **changes: str | None) -> subprocess.CompletedProces
             "Set it to the site's host names, separated by commas.",
         ),
         (
+            {"GPUCLOUD_PLAIN_PLANS_ON_GPU_HOSTS": "rarely"},
+            "gpucloud: setting: GPUCLOUD_PLAIN_PLANS_ON_GPU_HOSTS is 'rarely'. "
+            "Set it to last or never.",
+        ),
+        (
             {"GPUCLOUD_HTTPS": "ture"},
             "gpucloud: setting: GPUCLOUD_HTTPS is 'ture'. Set it to true or false.",
         ),
