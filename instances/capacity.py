@@ -1,20 +1,24 @@
-"""How much more can be sold: the same place() as the claim, on snapshots of the rows."""
+"""How much more can be sold: the claim's own policy, on the distinct free shapes."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Count, Min
 from django.db.models.functions import Coalesce
 
+from instances.fitting import times
 from instances.models import Plan
 from instances.placement import Placement, Request, place
 from instances.selectors import request_of
 from inventory.card_states import CardState, in_state, with_state
 from inventory.models import Card, Region
+from inventory.shape import HostRoom, room_in, room_of
 from inventory.snapshots import accepting_hosts, snapshots_of
 from inventory.topology import HostSnapshot
+
+Rooms = Mapping[HostRoom, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,49 +42,83 @@ class RegionCards:
     unknown_since: datetime | None
 
 
+def sellable_in(request: Request, rooms: Rooms) -> int:
+    """Return how many times `request` fits on hosts with these rooms, one after another.
+
+    rooms: room -> number of hosts with it. Hosts do not share anything, so what fits is the
+    sum of what fits on each, and equal hosts need to be asked once.
+    """
+    return sum(times(request, room) * hosts for room, hosts in rooms.items())
+
+
 def sellable_count(request: Request, hosts: Iterable[HostSnapshot]) -> int:
     """Return how many times `request` fits on `hosts`, one after another."""
-    return sum(1 for _ in _placements(request, hosts))
+    return sellable_in(request, Counter(map(room_of, hosts)))
 
 
-def _placements(request: Request, hosts: Iterable[HostSnapshot]) -> Iterator[Placement]:
-    for host in hosts:
-        left = host
-        while isinstance(placed := place(request, [left]), Placement):
-            left = _less(left, placed)
-            yield placed
+def rooms_by_region() -> dict[int, Counter[HostRoom]]:
+    """Return region id -> room -> how many accepting hosts have it; one query."""
+    rooms: dict[int, Counter[HostRoom]] = {}
+    rows = accepting_hosts().order_by().values_list("region_id", "free_shape")
+    for region_id, shape, hosts in rows.annotate(hosts=Count("pk")):
+        rooms.setdefault(region_id, Counter())[room_in(shape)] += hosts
+    return rooms
 
 
-def _less(host: HostSnapshot, placed: Placement) -> HostSnapshot:
-    return host.without(
-        cards=frozenset(c for share in placed.shares for c in share.card_ids),
-        cpus=frozenset(cpu for share in placed.shares for cpu in share.cpus),
-        memory={share.node: share.memory_mib for share in placed.shares},
-    )
+def rooms_of(region: Region) -> Counter[HostRoom]:
+    """Return room -> how many accepting hosts of `region` have it; one query."""
+    rows = accepting_hosts().filter(region=region).order_by().values_list("free_shape")
+    rooms: Counter[HostRoom] = Counter()
+    for shape, hosts in rows.annotate(hosts=Count("pk")):
+        rooms[room_in(shape)] += hosts
+    return rooms
 
 
 def sellable_by_plan(region: Region, plans: Iterable[Plan]) -> dict[str, int]:
     """Return plan slug -> how many more fit in `region`; alternatives, not a sum."""
-    hosts = snapshots_of(accepting_hosts().filter(region=region))
-    return {plan.slug: sellable_count(request_of(plan), hosts) for plan in plans}
+    rooms = rooms_of(region)
+    return {plan.slug: sellable_in(request_of(plan), rooms) for plan in plans}
+
+
+def sellable_everywhere(plans: Iterable[Plan]) -> dict[int, dict[str, int]]:
+    """Return region id -> plan slug -> how many more fit there now; one query.
+
+    A region without an accepting host is left out.
+    """
+    requests = {plan.slug: request_of(plan) for plan in plans}
+    return {
+        region_id: {
+            slug: sellable_in(request, rooms) for slug, request in requests.items()
+        }
+        for region_id, rooms in rooms_by_region().items()
+    }
 
 
 def sellable_card_ids(plans: Iterable[Plan]) -> set[int]:
-    """Return the cards behind RegionCards.sellable, of all regions; six queries.
+    """Return the cards behind RegionCards.sellable, of all regions; five queries.
 
-    plans: those that are sold.
+    plans: those that are sold. It looks at every accepting host: for a list of cards, not
+    for a count.
     """
     hosts = snapshots_of(accepting_hosts())
     return {
         card_id
-        for plan in _smallest(plans).values()
+        for plan in smallest_plans(plans).values()
         for placed in _placements(request_of(plan), hosts)
         for share in placed.shares
         for card_id in share.card_ids
     }
 
 
-def _smallest(plans: Iterable[Plan]) -> dict[int, Plan]:
+def _placements(request: Request, hosts: Iterable[HostSnapshot]) -> Iterator[Placement]:
+    for host in hosts:
+        left = host
+        while isinstance(placed := place(request, [left]), Placement):
+            left = left.less(placed.shares)
+            yield placed
+
+
+def smallest_plans(plans: Iterable[Plan]) -> dict[int, Plan]:
     """Return GPU model id -> the smallest one-card plan of `plans` with that model."""
     smallest: dict[int, Plan] = {}
     for plan in plans:
@@ -95,9 +133,9 @@ def cards_by_region(plans: Iterable[Plan]) -> list[RegionCards]:
     """Return the card counts of every region, sorted by slug.
 
     plans: those that are sold; the smallest one-card plan of each GPU model decides what
-    is sellable. One query, and a fixed number of them a region.
+    is sellable. Three queries.
     """
-    smallest = _smallest(plans)
+    fits = sellable_everywhere(smallest_plans(plans).values())
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     silent_since: dict[int, datetime] = {}
     fleet = with_state(in_state(Card.objects.all(), CardState.FLEET)).order_by()
@@ -112,14 +150,13 @@ def cards_by_region(plans: Iterable[Plan]) -> list[RegionCards]:
     result = []
     for region in Region.objects.all():
         of_state = counts[region.pk]
-        sellable = sellable_by_plan(region, smallest.values())
         result.append(
             RegionCards(
                 region=region,
                 total=sum(of_state.values()),
                 used=of_state.get(CardState.USED, 0),
                 free=of_state.get(CardState.FREE, 0),
-                sellable=sum(sellable.values()),
+                sellable=sum(fits.get(region.pk, {}).values()),
                 cleaning=of_state.get(CardState.CLEANING, 0),
                 broken=of_state.get(CardState.BROKEN, 0),
                 unknown=of_state.get(CardState.UNKNOWN, 0),
