@@ -12,13 +12,15 @@ from uuid import UUID
 
 from django.db import transaction
 
+from instances.explain import why_not
+from instances.fitting import fit
 from instances.placement import NoFit, Placement, Request, place
 from inventory.free_host import free_host
 from inventory.ledger import Actor, claim
 from inventory.models import Region
 from inventory.search import LockedHost, Search
-from inventory.shape import host_of
-from inventory.snapshots import accepting_hosts, snapshots_of, stale_after
+from inventory.shape import room_in
+from inventory.snapshots import stale_after
 
 logger = logging.getLogger(__name__)
 
@@ -26,18 +28,20 @@ logger = logging.getLogger(__name__)
 _MAX_TURNS = 1000
 _PAUSE_S = 0.005
 
-_stand_in = lru_cache(maxsize=4096)(host_of)
-
-
 class _Outrun(Exception):
     """The locked host no longer fits; its lock is to be given up."""
 
 
-@lru_cache(maxsize=256)
-def _best(request: Request, shapes: tuple[str, ...]) -> str | None:
-    """Return the shape that place() prefers, None if none fits."""
-    placed = place(request, [_stand_in(shape) for shape in shapes])
-    return placed.host_name if isinstance(placed, Placement) else None
+# Few, as each entry is as long as there are shapes; what is kept of a shape is in fit().
+@lru_cache(maxsize=32)
+def _best_first(request: Request, shapes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the shapes on which `request` fits, in the order in which place() has them."""
+    ranked = [
+        (found.rank, shape)
+        for shape in shapes
+        if (found := fit(request, room_in(shape))) is not None
+    ]
+    return tuple(shape for _, shape in sorted(ranked))
 
 
 @dataclass(slots=True)
@@ -52,21 +56,20 @@ class _Attempt:
 
     def at_once(self) -> Placement | None:
         """Claim on the best host that nobody has locked; None if there is none."""
-        shapes = self.search.shapes()
-        while (best := _best(self.request, tuple(shapes))) is not None:
-            placed = self._unless_locked(best)
+        for shape in _best_first(self.request, tuple(self.search.shapes())):
+            placed = self._unless_locked(shape)
             if placed is not None:
                 return placed
-            shapes.remove(best)
         return None
 
     def in_turn(self) -> Placement | None:
         """Claim on the best host, waiting for its lock; None if none fits."""
         for _ in range(_MAX_TURNS):
-            shapes = sorted(self.search.accepting_shapes())
-            best = _best(self.request, tuple(shapes))
-            if best is None:
+            accepting = sorted(self.search.accepting_shapes())
+            fitting = _best_first(self.request, tuple(accepting))
+            if not fitting:
                 break
+            best = fitting[0]
             # Who holds a host with a wrong key already waits for no other's lock.
             if self.search.without:
                 placed = self._unless_locked(best)
@@ -104,7 +107,7 @@ class _Attempt:
         if isinstance(placed, Placement):
             claim(host, placed.shares, self.consumer, self.actor, is_hold=self.is_hold)
             return placed
-        if _best(self.request, (locked.shape,)) is not None:
+        if fit(self.request, room_in(locked.shape)) is not None:
             # Not outrun: the key is wrong. It would be found again at every turn.
             self.search.without.add(locked.host_id)
             logger.error("host %s has a wrong search key", host.name)
@@ -127,10 +130,4 @@ def claim_capacity(
     search = Search(region.pk, stale_after())
     attempt = _Attempt(request, search, consumer, actor, is_hold)
     # Locked hosts are skipped at first, and read as sold out; then their turn comes.
-    return attempt.at_once() or attempt.in_turn() or _why_not(request, region)
-
-
-def _why_not(request: Request, region: Region) -> NoFit:
-    hosts = accepting_hosts().filter(region=region)
-    placed = place(request, snapshots_of(hosts))
-    return placed if isinstance(placed, NoFit) else NoFit({})
+    return attempt.at_once() or attempt.in_turn() or why_not(request, region)

@@ -12,6 +12,8 @@ from instances.exceptions import IdempotencyConflict, InvalidRequest, NoCapacity
 from instances.launch_choices import LaunchChoices, launch_choices
 from instances.models import Instance
 from instances.placement import NoFit
+from instances.remedies import remedy_for
+from instances.selectors import request_of
 
 
 def launch_page(request: HttpRequest) -> HttpResponse:
@@ -50,6 +52,12 @@ def _go_to(request: HttpRequest, instance: Instance) -> HttpResponse:
     return redirect("admin:instances_instance_change", instance.pk)
 
 
+def _remedy(choices: LaunchChoices) -> str:
+    if choices.plan is None or choices.region is None:
+        return ""
+    return remedy_for(request_of(choices.plan), choices.region)
+
+
 def _show(
     request: HttpRequest,
     form: LaunchForm,
@@ -62,5 +70,6 @@ def _show(
         "form": form,
         "choices": choices,
         "no_fit": no_fit,
+        "remedy": _remedy(choices) if no_fit else "",
     }
     return TemplateResponse(request, "admin/launch.html", context)
