@@ -47,11 +47,13 @@ class StaffAdminSite(UnfoldAdminSite):
         return super().index(request, context)
 
     def extra_urls(self) -> list[URLPattern]:
+        from instances.admin.capacity_page import capacity_page
         from instances.admin.consumer import show_consumer
         from instances.admin.launch_page import launch_page
 
         return [
             path("launch/", self.admin_view(launch_page), name="launch"),
+            path("capacity/", self.admin_view(capacity_page), name="capacity"),
             path(
                 "consumer/<uuid:consumer>/",
                 self.admin_view(show_consumer),

@@ -6,6 +6,8 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
+from instances.admin.capacity_page import PERMISSIONS as CAPACITY_PERMISSIONS
+
 # (title, icon, URL name, permission) by group; all but the first are list pages.
 _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "Customers": (
@@ -68,13 +70,14 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Return unfold's side bar; its SIDEBAR "navigation" setting names this function."""
     first = [
-        _item("Overview", "home", "admin:index", None),
+        _item("Overview", "home", "admin:index"),
         _item(
             "Launch",
             "rocket_launch",
             "admin:launch",
             "instances.add_instance",
         ),
+        _item("Capacity", "donut_small", "admin:capacity", *CAPACITY_PERMISSIONS),
     ]
     groups: list[dict[str, Any]] = [{"title": None, "separator": False, "items": first}]
     for title, entries in _GROUPS.items():
@@ -88,16 +91,14 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     return groups
 
 
-def _item(
-    title: str, icon: str, url_name: str, permission: str | None
-) -> dict[str, Any]:
+def _item(title: str, icon: str, url_name: str, *permissions: str) -> dict[str, Any]:
     return {
         "title": title,
         "icon": icon,
         "link": reverse(url_name),
-        "permission": _has(permission) if permission else None,
+        "permission": _has(permissions) if permissions else None,
     }
 
 
-def _has(permission: str) -> Callable[[HttpRequest], bool]:
-    return lambda request: request.user.has_perm(permission)
+def _has(permissions: tuple[str, ...]) -> Callable[[HttpRequest], bool]:
+    return lambda request: request.user.has_perms(permissions)
