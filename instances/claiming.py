@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _MAX_TURNS = 1000
 _PAUSE_S = 0.005
 
+
 class _Outrun(Exception):
     """The locked host no longer fits; its lock is to be given up."""
 
