@@ -3,7 +3,7 @@
 import re
 from datetime import timedelta
 
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -16,6 +16,7 @@ from inventory.choices import (
     HostConnection,
     HostPolicy,
 )
+from inventory.ledger import refresh_shape
 from inventory.models import Card, Discrepancy, Host
 from tests.admin.conftest import browser_of
 from tests.builders import make_card, make_gpu_model, make_host, make_order, make_region
@@ -69,6 +70,9 @@ def told(card: Card, *, is_blocking: bool) -> None:
         first_seen_at=now,
         last_seen_at=now,
     )
+    # As reconciliation does, which keeps discrepancies.
+    with transaction.atomic():
+        refresh_shape(card.host)
 
 
 def test_age_of_what_is_unknown_is_that_of_the_longest_silence(

@@ -109,7 +109,7 @@ def apply(request: Request, region: Region) -> ChangeKind | None:
         return None
     host = Host.objects.get(name=change.host)
     if change.kind is ChangeKind.OPEN_HOST:
-        set_policy(host.pk, HostPolicy.IN_SERVICE)
+        set_policy(host.pk, HostPolicy.IN_SERVICE, ACTOR)
         Host.objects.filter(pk=host.pk).update(
             connection=HostConnection.OK, last_seen_at=timezone.now()
         )

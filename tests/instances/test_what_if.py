@@ -82,7 +82,7 @@ def test_what_if_equals_really_doing_it(
 
         assert {row.plan: row.before for row in rows} == before
         for index in drained:
-            set_policy(hosts[index].pk, HostPolicy.DRAINING)
+            set_policy(hosts[index].pk, HostPolicy.DRAINING, ACTOR)
         for card in cards:
             quarantine(card, ACTOR)
         for _ in range(added):
