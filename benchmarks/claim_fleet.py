@@ -193,6 +193,7 @@ def _shape(used: tuple[int, int]) -> str:
             tuple(FreeCard(i, MODEL) for i in range(CARDS - count)),
             tuple((i,) for i in range(CORES - count * CARD_CORES)),
             MEMORY_MIB - count * CARD_MIB,
+            guests=count,
         )
         for number, count in enumerate(used)
     )

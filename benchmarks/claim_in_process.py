@@ -41,8 +41,9 @@ SELECT n.id, (SELECT min(c.id) FROM inventory_card c
   FROM inventory_numanode n WHERE n.host_id = %s ORDER BY card NULLS LAST LIMIT 1
 """
 _NODE = """
-INSERT INTO inventory_nodeclaim (numa_node_id, consumer, cpus, vcpus, memory_mib, claimed_at)
-VALUES (%s, %s, %s, %s, %s, clock_timestamp())
+INSERT INTO inventory_nodeclaim
+    (numa_node_id, consumer, cpus, vcpus, memory_mib, hugepage_kib, claimed_at)
+VALUES (%s, %s, %s, %s, %s, 0, clock_timestamp())
 """
 _CARD = """
 INSERT INTO inventory_cardclaim (card_id, consumer, claimed_at, is_hold)

@@ -52,7 +52,7 @@ def request(gpus: int) -> Request:
 
 def build(hosts: int, seed: int = 1) -> Region:
     """Make `hosts` hosts of 2 x 4 cards, on average half used; return their region."""
-    chance = random.Random(seed)  # noqa: S311 -- a simulation
+    chance = random.Random(seed)
     region = Region.objects.create(slug="bench", label="Bench", country="us")
     model = GpuModel.objects.create(slug="gpu", name="GPU", memory_mib=24576)
     with transaction.atomic(), connection.cursor() as cursor:

@@ -35,7 +35,7 @@ class Launch:
 
 
 def launches(fleet: Fleet, seed: int) -> list[Launch]:
-    chance = random.Random(seed)  # noqa: S311 -- a simulation
+    chance = random.Random(seed)
     cards = fleet.hosts * fleet.cards_per_host
     mean = sum(size * share for size, share in MIX.items())
     at, made = 0.0, []
@@ -150,7 +150,7 @@ def refused_by(
         fleet,
         [[fleet.cards_per_numa] * fleet.numa_per_host for _ in range(fleet.hosts)],
         [[[] for _ in range(fleet.numa_per_host)] for _ in range(fleet.hosts)],
-        random.Random(seed),  # noqa: S311 -- a simulation
+        random.Random(seed),
     )
     running: list[tuple[float, int, Layout]] = []
     refused = set()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from instances.changes import Change, ChangeKind, changes_on, smallest
-from instances.models import Instance
+from instances.fleet_owners import owners_of
 from instances.placement import Request
 from instances.refusal import age_text
 from inventory.closed_hosts import BLOCKED, WITH_AGE, closed_hosts
@@ -57,16 +57,17 @@ def _sentence(change: Change, region: Region) -> str:
         what = "card" if change.size == 1 else "cards"
         return f"Have {what} {cards} of {change.host} made ready."
     if change.consumer is not None:
-        return (
-            f"Release {_holder(change.consumer)} on {change.host}; its cards are then "
-            "cleaned."
-        )
+        return f"{_release(change.consumer)} on {change.host}."
     return f"Add one host more like {change.host}."
 
 
-def _holder(consumer: UUID) -> str:
-    instance = Instance.objects.filter(uuid=consumer).first()
-    return f"instance {instance.label}" if instance else f"what {consumer} holds"
+def _release(consumer: UUID) -> str:
+    owner = owners_of([consumer]).get(consumer)
+    if owner is None:
+        return f"Release what {consumer} holds"
+    if owner.instance_id is None:
+        return f"Release {owner.instance}, whose cards are free at once,"
+    return f"Release instance {owner.instance}, whose cards are cleaned then,"
 
 
 def _fault(condition: str) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from inventory.topology import FreeCard, HostSnapshot, NodeSnapshot
+from inventory.topology import HostSnapshot, NodeSnapshot
 
 # Leads the shape of a host without cards, so that plans without cards find it first.
 _PLAIN = "plain"
@@ -151,32 +151,3 @@ def _node_in(text: str) -> NodeRoom:
         tuple(sorted(pages)),
         single["g"],
     )
-
-
-def host_of(shape: str) -> HostSnapshot:
-    """Return a stand-in host of that shape; its card ids and CPU numbers are made up."""
-    room = room_in(shape)
-    serial = 0
-    nodes = []
-    for number, node in enumerate(room.nodes):
-        cards: list[FreeCard] = []
-        for model, count in node.cards:
-            cards += [FreeCard(serial + i, model) for i in range(count)]
-            serial += count
-        cores: list[tuple[int, ...]] = []
-        first = 0
-        for threads, count in node.cores:
-            for _ in range(count):
-                cores.append(tuple(range(first, first + threads)))
-                first += threads
-        nodes.append(
-            NodeSnapshot(
-                number,
-                tuple(cards),
-                tuple(cores),
-                node.memory_mib,
-                node.pages,
-                node.guests,
-            )
-        )
-    return HostSnapshot(0, shape, tuple(nodes), has_cards=not room.is_plain)

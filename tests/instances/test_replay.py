@@ -78,7 +78,7 @@ def test_size_that_no_host_has_is_refused() -> None:
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=max(60, settings.default.max_examples))
 @given(
     board=st.sampled_from(((3, 2, 4), (4, 2, 2), (2, 4, 1), (2, 1, 8))),
     steps=st.lists(

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instances.capacity import sellable_by_plan
@@ -44,14 +44,14 @@ def make_plans() -> None:
 
 
 def sell(sizes: list[int]) -> None:
-    for cards in sizes:
+    """Every second one is but held."""
+    for number, cards in enumerate(sizes):
+        asked, held = Request(cards, 256, cards, "rtx6000"), bool(number % 2)
         with transaction.atomic():
-            claim_capacity(
-                Request(cards, 256, cards, "rtx6000"), make_region(), uuid4(), ACTOR
-            )
+            claim_capacity(asked, make_region(), uuid4(), ACTOR, is_hold=held)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=max(25, settings.default.max_examples))
 @given(
     sold=st.lists(st.integers(1, 3), max_size=5),
     added=st.integers(0, 2),
@@ -180,7 +180,7 @@ def test_cards_on_closed_hosts_are_told_apart() -> None:
     ]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=max(25, settings.default.max_examples))
 @given(
     boards=st.lists(st.sampled_from(((3, 1), (4,), (1, 2))), min_size=1, max_size=3),
     cores=st.integers(1, 4),
