@@ -23,6 +23,7 @@ from inventory.choices import (
     HostPolicy,
 )
 from inventory.exceptions import NotClaimable, TransitionForbidden
+from inventory.free_host import free_host
 from inventory.host_policy import set_policy
 from inventory.ledger import Actor
 from inventory.ledger_audit import audit
@@ -210,6 +211,7 @@ def test_retired_host_stays_retired_and_is_claimed_by_nobody(fleet: Host) -> Non
     with pytest.raises(IntegrityError, match="retired for good"), transaction.atomic():
         Host.objects.update(policy=HostPolicy.IN_SERVICE)
     share = NodeShare(0, (), (0,), 1, 128)
+    free = free_host(fleet.pk)
     with pytest.raises(NotClaimable, match="retired host"), transaction.atomic():
-        ledger.claim(ledger.lock_host(fleet.pk), [share], uuid.uuid4(), ANN)
+        ledger.claim(free, [share], uuid.uuid4(), ANN)
     assert Host.objects.get().policy == "retired"

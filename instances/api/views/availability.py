@@ -1,6 +1,6 @@
 """GET /regions/availability and /regions/{id}/availability: what fits now, by plan."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.http import Http404
@@ -12,27 +12,30 @@ from instances.api.filter_fields import AVAILABILITY_FIELDS
 from instances.api.listing import listing_of_objects
 from instances.api.parsing import is_storable
 from instances.api.serializers.reservations import availability_json
-from instances.capacity import sellable_by_plan
-from instances.models import Account
+from instances.capacity import sellable_by_plan, sellable_everywhere
+from instances.models import Plan
 from instances.selectors import plans_for, regions
 from inventory.models import Region
 
 
-def _rows(where: Iterable[Region], account: Account | None) -> list[dict[str, Any]]:
-    """Return a row per region and plan that the caller may know of."""
-    plans = plans_for(account)
-    rows = []
-    for region in where:
-        fits = sellable_by_plan(region, plans)
-        rows += [availability_json(region, plan, fits[plan.slug]) for plan in plans]
-    return rows
+def _rows(
+    region: Region, plans: Iterable[Plan], fits: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    return [availability_json(region, plan, fits.get(plan.slug, 0)) for plan in plans]
 
 
 class AvailabilityListView(Endpoint):
     is_public = True
 
     def get(self, request: Request) -> Response:
-        rows = _rows(regions(), self.account_or_none)
+        """Answer a row per region and plan that the caller may know of."""
+        plans = plans_for(self.account_or_none)
+        fits = sellable_everywhere(plans)
+        rows = [
+            row
+            for region in regions()
+            for row in _rows(region, plans, fits.get(region.pk, {}))
+        ]
         return listing_of_objects(request, rows, AVAILABILITY_FIELDS)
 
 
@@ -46,4 +49,5 @@ class RegionAvailabilityView(Endpoint):
         region = regions().filter(slug=region_id).first() if known else None
         if region is None:
             raise Http404
-        return Response(_rows([region], self.account_or_none))
+        plans = plans_for(self.account_or_none)
+        return Response(_rows(region, plans, sellable_by_plan(region, plans)))
