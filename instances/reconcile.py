@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from instances.audit import ExpectedDomain, audit
@@ -35,8 +35,15 @@ from inventory.exceptions import HypervisorError
 from inventory.host_state import note_unreachable
 from inventory.hypervisor.port import Hypervisor
 from inventory.hypervisor.supervised import connect
-from inventory.ledger import Actor, clock, lock_host, refresh_shape, release
-from inventory.models import Card, Discrepancy, Host, NodeClaim
+from inventory.ledger import (
+    Actor,
+    change_condition,
+    clock,
+    lock_host,
+    refresh_shape,
+    release,
+)
+from inventory.models import Card, CardClaim, Discrepancy, Host, NodeClaim
 from inventory.observation import Observation, look
 
 # A claim and its job are made in one transaction; what has had no job for so long never
@@ -115,6 +122,7 @@ def reconcile(host_id: int, hypervisor: Hypervisor | None = None) -> list[Discre
         findings = follow(host, seen, began)
         findings += _audit(host, seen, began)
         _keep(host, findings, began)
+        _distrust(host, findings, began)
         # A look that began while the host was still in maintenance shows too little.
         is_current = host.policy_changed_at is None or host.policy_changed_at <= began
         Host.objects.filter(pk=host_id).update(
@@ -126,6 +134,28 @@ def reconcile(host_id: int, hypervisor: Hypervisor | None = None) -> list[Discre
         )
         refresh_shape(host)
     return open_discrepancies(host_id)
+
+
+def _distrust(host: Host, findings: Iterable[Finding], began: datetime) -> None:
+    """Take cards off sale that a guest has which does not hold them.
+
+    What such a guest leaves in a card is scrubbed like a tenant's, once it is gone.
+    """
+    strange = {
+        finding.card_id
+        for finding in findings
+        if finding.kind is DiscrepancyKind.UNCLAIMED_HOSTDEV
+    }
+    held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
+    ready = host.cards.filter(
+        ~Exists(held),
+        pk__in=strange,
+        condition=CardCondition.READY,
+        condition_changed_at__lt=began,
+    )
+    for card in ready:
+        why = Actor(ACTOR, "a guest has it that does not hold it: to be scrubbed")
+        change_condition(card, CardCondition.UNVERIFIED, why)
 
 
 def open_discrepancies(host_id: int) -> list[Discrepancy]:

@@ -18,6 +18,7 @@ from inventory.choices import (
     CardEventKind,
     CheckKind,
     CheckOutcome,
+    DiscrepancyKind,
 )
 from inventory.exceptions import TransitionForbidden
 from inventory.ledger import Actor, change_condition, clock, lock_host, refresh_shape
@@ -150,18 +151,28 @@ def failures_in_a_row(card: Card) -> int:
 
 
 def needs_sanitising(card: Card) -> bool:
-    """Say whether somebody used the card since it was last proven clean."""
+    """Say whether somebody used the card since it was last proven clean.
+
+    A guest counts too that was seen with the card and never held it.
+    """
     last_claim = CardClaim.objects.filter(card=card, is_hold=False).first()
-    if last_claim is None:
-        return False
-    if last_claim.released_at is None:
+    if last_claim is not None and last_claim.released_at is None:
         return True
+    stranger = (
+        card.discrepancies.filter(kind=DiscrepancyKind.UNCLAIMED_HOSTDEV)
+        .order_by("-last_seen_at")
+        .first()
+    )
+    uses = [last_claim.released_at] if last_claim else []
+    uses += [stranger.last_seen_at] if stranger else []
+    if not uses:
+        return False
     # What a lab let through unwiped counts as wiped in that lab alone.
     clean = OK_OUTCOMES if settings.LAB_SKIPS_SANITISING else (CheckOutcome.PASSED,)
     return not card.checks.filter(
         kind=CheckKind.SANITISE,
         outcome__in=clean,
-        started_at__gte=last_claim.released_at,
+        started_at__gte=max(uses),
     ).exists()
 
 

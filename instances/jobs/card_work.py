@@ -12,11 +12,12 @@ from inventory.card_checks import needs_sanitising
 from inventory.choices import (
     AlertClass,
     CardCondition,
+    DiscrepancyKind,
     HostConnection,
     HostPolicy,
 )
 from inventory.ledger import lock_host
-from inventory.models import Alert, Card, CardClaim, Host
+from inventory.models import Alert, Card, CardClaim, Discrepancy, Host
 from inventory.models.check_image import problem_of_timeouts
 
 _SOURCE = "card-checks"
@@ -65,8 +66,16 @@ def _waiting(host: Host) -> QuerySet[Card]:
     asked = Alert.objects.filter(
         card=OuterRef("pk"), source=_SOURCE, code=ASK_A_PERSON, cleared_at=None
     )
+    # A guest that does not hold it has it, or may start with it: a check would meet it.
+    strange = Discrepancy.objects.filter(
+        card=OuterRef("pk"), kind=DiscrepancyKind.UNCLAIMED_HOSTDEV, resolved_at=None
+    )
     return Card.objects.filter(
-        ~Exists(held), ~Exists(asked), host=host, condition__in=(*_TO_DO, *_IN_WORK)
+        ~Exists(held),
+        ~Exists(asked),
+        ~Exists(strange),
+        host=host,
+        condition__in=(*_TO_DO, *_IN_WORK),
     ).order_by("condition_changed_at", "pk")
 
 

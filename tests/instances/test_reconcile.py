@@ -298,11 +298,14 @@ def test_difference_is_told_and_nothing_is_taken_from_the_guest(
     assert CardClaim.objects.filter(consumer=instance.uuid, released_at=None).exists()
 
 
-def test_card_with_a_stranger_is_not_sold_and_sold_again_afterwards(
+def test_card_with_a_stranger_is_scrubbed_before_it_is_sold_again(
     host: Host, simulated_host: SimulatedHypervisor
 ) -> None:
     _stranger(simulated_host, None)  # type: ignore[arg-type]
     reconcile(host.pk, simulated_host)
+    card = host.cards.get(slot_path="0000:61:00")
+    assert card.condition == "unverified"
+    assert card_work.plan(host.pk) == []
 
     with pytest.raises(NoCapacity):
         launch(make_order(plan=make_plan(cards=4).slug))
@@ -310,6 +313,10 @@ def test_card_with_a_stranger_is_not_sold_and_sold_again_afterwards(
     (stranger,) = simulated_host.states
     simulated_host.undefine_domain(stranger)
     assert reconcile(host.pk, simulated_host) == []
+    check_all(host, simulated_host)
+
+    assert simulated_host.residue[card.slot_path] == 0
+    assert [c.kind for c in card.checks.all()[:2]] == ["test", "sanitise"]
     launch(make_order(plan=make_plan(cards=4).slug))
 
 
