@@ -256,5 +256,6 @@ def has_booted(
     """
     if before is None or after is None or cpus < 1:
         return False
-    grown_s = (after - before) / cpus
-    return grown_s < 0 or grown_s < passed_s / 2 - 60
+    up_s = after / cpus
+    grown_s = up_s - before / cpus
+    return up_s < passed_s or grown_s < 0 or grown_s < passed_s / 2 - 60
