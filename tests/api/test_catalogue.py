@@ -192,7 +192,7 @@ def test_what_is_closed_or_unfinished_is_not_shown(
 
 
 @pytest.mark.parametrize(
-    ("path", "queries"), [("/regions", 7), ("/linode/types", 6), ("/images", 3)]
+    ("path", "queries"), [("/regions", 5), ("/linode/types", 4), ("/images", 2)]
 )
 def test_query_count_does_not_depend_on_the_number_of_rows(
     customer: Customer,
@@ -206,6 +206,7 @@ def test_query_count_does_not_depend_on_the_number_of_rows(
             make_region(f"r-{number}")
             make_plan(f"p-{number}", flag_name=GPU_FLAG)
             make_image(f"gpucloud/i-{number}")
+        # The token is looked up by a prepared statement, which does not show here.
         with django_assert_num_queries(queries):
             results = customer.api.get(path).json()["results"]
         assert (results > 30) is bool(more)

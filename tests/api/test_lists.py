@@ -358,6 +358,7 @@ def test_query_count_does_not_depend_on_the_number_of_rows(
                 region=make_region(f"r{number}"),
                 image=make_image(f"gpucloud/i{number}"),
             )
-        with django_assert_num_queries(3):
+        # The token is looked up by a prepared statement, which does not show here.
+        with django_assert_num_queries(2):
             results = customer.api.get(path).json()["results"]
         assert results == {3: 3, 30: 33}[count]
