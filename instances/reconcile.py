@@ -144,7 +144,7 @@ def _distrust(host: Host, findings: Iterable[Finding], began: datetime) -> None:
     strange = {
         finding.card_id
         for finding in findings
-        if finding.kind is DiscrepancyKind.UNCLAIMED_HOSTDEV
+        if finding.card_id and finding.kind is DiscrepancyKind.UNCLAIMED_HOSTDEV
     }
     held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
     ready = host.cards.filter(

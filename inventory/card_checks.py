@@ -163,16 +163,19 @@ def needs_sanitising(card: Card) -> bool:
         .order_by("-last_seen_at")
         .first()
     )
-    uses = [last_claim.released_at] if last_claim else []
-    uses += [stranger.last_seen_at] if stranger else []
-    if not uses:
+    ends = (
+        last_claim.released_at if last_claim else None,
+        stranger.last_seen_at if stranger else None,
+    )
+    used_until = max((end for end in ends if end is not None), default=None)
+    if used_until is None:
         return False
     # What a lab let through unwiped counts as wiped in that lab alone.
     clean = OK_OUTCOMES if settings.LAB_SKIPS_SANITISING else (CheckOutcome.PASSED,)
     return not card.checks.filter(
         kind=CheckKind.SANITISE,
         outcome__in=clean,
-        started_at__gte=max(uses),
+        started_at__gte=used_until,
     ).exists()
 
 
