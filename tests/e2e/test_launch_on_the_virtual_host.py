@@ -143,7 +143,7 @@ def assert_live_equals(claimed: dict[str, Any], live: LiveDomain) -> None:
         ]
 
 
-@pytest.mark.parametrize("cards", [1, 2, 4])
+@pytest.mark.parametrize("cards", [1, 2, 3, 4])
 def test_launch_shows_the_guest_its_cards_and_delete_returns_them(
     stack: Stack, employee: Customer, hypervisor: SupervisedHypervisor, cards: int
 ) -> None:
