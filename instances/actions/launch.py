@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -13,6 +12,12 @@ from instances.choices import ImageStatus, JobKind
 from instances.claiming import claim_capacity
 from instances.exceptions import IdempotencyConflict, InvalidRequest, NoCapacity
 from instances.holds import locked_for_use, use
+from instances.instance_names import (
+    LABEL_TAKEN,
+    label_is_taken,
+    label_problem,
+    tags_problem,
+)
 from instances.jobs import runner
 from instances.models import Account, Image, Instance, Plan
 from instances.placement import NoFit
@@ -22,12 +27,6 @@ from instances.tasks import enqueue_job
 from inventory.ledger import Actor
 from inventory.models import Region
 
-# Linode API v4, "Create a Linode": label.
-_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9]|[-_.](?![-_.])){1,62}[A-Za-z0-9]")
-_LABEL_RULE = (
-    "Label must be 3 to 64 characters: letters, digits, single - _ or . between them"
-)
-MAX_TAGS = 100
 _SECONDS_BASE = 900
 _SECONDS_PER_GIB = 1
 
@@ -84,9 +83,9 @@ def launch(order: LaunchOrder) -> Instance:
         repeated = _repeated(order)
         if repeated is not None:
             return repeated
-        if not _label_is_taken(order):
+        if not label_is_taken(order.account, order.label):
             raise
-        raise _label_taken() from None
+        raise InvalidRequest([("label", LABEL_TAKEN)]) from None
 
 
 def _repeated(order: LaunchOrder) -> Instance | None:
@@ -161,22 +160,10 @@ def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
     image = Image.objects.filter(slug=order.image, status=ImageStatus.AVAILABLE).first()
     if image is None:
         errors.append(("image", "image is not valid"))
-    if order.label and not _LABEL.fullmatch(order.label):
-        errors.append(("label", _LABEL_RULE))
-    elif order.label and _label_is_taken(order):
-        errors.append(_label_taken().errors[0])
-    if len(order.tags) > MAX_TAGS or any(not 3 <= len(t) <= 50 for t in order.tags):
-        errors.append(("tags", f"At most {MAX_TAGS} tags of 3 to 50 characters each"))
+    if order.label and (problem := label_problem(order.account, order.label)):
+        errors.append(("label", problem))
+    if problem := tags_problem(order.tags):
+        errors.append(("tags", problem))
     if errors or plan is None or region is None or image is None:
         raise InvalidRequest(errors)
     return plan, region, image
-
-
-def _label_is_taken(order: LaunchOrder) -> bool:
-    return Instance.objects.filter(
-        account=order.account, label=order.label, ended_at=None
-    ).exists()
-
-
-def _label_taken() -> InvalidRequest:
-    return InvalidRequest([("label", "Label must be unique among your linodes")])
