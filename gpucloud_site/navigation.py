@@ -21,6 +21,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("Accounts", "groups", "instances_account", "instances.view_account"),
         ("GPU quotas", "speed", "instances_gpuquota", "instances.view_gpuquota"),
         ("API tokens", "key", "instances_apitoken", "instances.view_apitoken"),
+        ("API changes", "history", "instances_apichange", "instances.view_apichange"),
         ("SSH keys", "vpn_key", "instances_sshkey", "instances.view_sshkey"),
     ),
     "Fleet": (

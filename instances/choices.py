@@ -90,6 +90,7 @@ class EventAction(TextChoices):
     LINODE_CREATE = "linode_create", "linode_create"
     LINODE_BOOT = "linode_boot", "linode_boot"
     LINODE_DELETE = "linode_delete", "linode_delete"
+    LINODE_UPDATE = "linode_update", "linode_update"
 
 
 class PlanClass(TextChoices):

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import F, Func, OuterRef, QuerySet, Subquery
 
 from flags.availability import open_flags
 from instances.choices import ENDED_PHASES, ImageStatus, ReservationState
 from instances.domain_xml import DomainSpec, GuestCell
-from instances.models import Account, Image, Instance, Plan, Reservation
+from instances.models import Account, Image, Instance, Plan, Reservation, Tag
 from instances.placement import NumaPolicy, Request
+from inventory.choices import HostPolicy
 from inventory.ledger import open_card_claims, open_node_claims
 from inventory.models import CardFunction, Host, NodeClaim, Region
 from inventory.topology import PciAddress
@@ -71,6 +72,23 @@ def reservations_of(account: Account) -> QuerySet[Reservation]:
         .annotate(linode_id=Subquery(user))
         .order_by("pk")
     )
+
+
+def tag_labels_of(account: Account) -> list[str]:
+    """Return the account's tags: made by themselves, or on a live instance; two queries."""
+    made = Tag.objects.filter(account=account).values_list("label", flat=True)
+    live = Instance.objects.filter(account=account).exclude(phase__in=ENDED_PHASES)
+    carried = live.annotate(tag=Func(F("tags"), function="unnest")).order_by()
+    return sorted({*made, *carried.values_list("tag", flat=True).distinct()})
+
+
+def disturbed_instances_of(account: Account) -> QuerySet[Instance]:
+    """Return the account's instances whose host is being emptied or repaired."""
+    claims = NodeClaim.objects.filter(
+        released_at=None,
+        numa_node__host__policy__in=(HostPolicy.DRAINING, HostPolicy.MAINTENANCE),
+    )
+    return instances_of(account).filter(uuid__in=claims.values("consumer"))
 
 
 def host_of(instance: Instance) -> Host | None:

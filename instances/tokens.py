@@ -5,6 +5,8 @@ import secrets
 from datetime import datetime
 
 from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 
 from instances.models import Account, ApiToken
 from inventory import prepared
@@ -69,6 +71,21 @@ def find(secret: str) -> ApiToken | None:
         return None
     token.user, token.account = user, account
     return token
+
+
+def valid_tokens_of(account: Account, user: User) -> QuerySet[ApiToken]:
+    """Return the tokens with which `user` can act for `account` now, oldest first."""
+    return ApiToken.objects.filter(
+        Q(expires_at=None) | Q(expires_at__gt=Now()),
+        account=account,
+        user=user,
+        revoked_at=None,
+    ).order_by("pk")
+
+
+def revoke(token: ApiToken) -> None:
+    """End the token now and for ever; once ended it keeps the first moment."""
+    ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now())
 
 
 def note_used(token: ApiToken, now: datetime) -> None:

@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from instances.admin.issue_token import IssueTokenForm, issue_and_show
 from instances.admin.quotas import GpuQuotaInline, shown_use
 from instances.admin.reservations import ReserveForm, reserve_for
-from instances.models import Account, ApiToken, SSHKey
+from instances.models import Account, ApiChange, ApiToken, SSHKey
 from inventory.admin.dialogs import object_or_404
 from inventory.admin.read_only import ReadOnlyAdmin, ReadOnlyInline
 
@@ -147,6 +147,30 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         "scopes",
         ("created_at", "last_used_at"),
         ("expires_at", "revoked_at"),
+    )
+
+
+@admin.register(ApiChange)
+class ApiChangeAdmin(ReadOnlyAdmin):
+    list_display = (
+        "created_at",
+        "account",
+        "username",
+        "token_name",
+        "method",
+        "path",
+        "object_id",
+        "status",
+    )
+    list_select_related = ("account",)
+    list_filter = ("method", "status")
+    search_fields = ("account__name", "username", "token_name", "path", "object_id")
+    fields = (
+        "created_at",
+        ("account", "username"),
+        ("token", "token_name"),
+        ("method", "path"),
+        ("status", "object_id"),
     )
 
 

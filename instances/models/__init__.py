@@ -1,15 +1,18 @@
 """What customers run, on what terms, and the work that is done for it."""
 
 from instances.models.account import Account, ApiToken, SSHKey
+from instances.models.api_use import ApiChange, TokenRate
 from instances.models.catalogue import Image, Plan
 from instances.models.event import Event
 from instances.models.instance import Instance
 from instances.models.job import Job, JobStep
 from instances.models.quota import GpuQuota
 from instances.models.reservation import Reservation
+from instances.models.tag import Tag
 
 __all__ = [
     "Account",
+    "ApiChange",
     "ApiToken",
     "Event",
     "GpuQuota",
@@ -20,4 +23,6 @@ __all__ = [
     "Plan",
     "Reservation",
     "SSHKey",
+    "Tag",
+    "TokenRate",
 ]

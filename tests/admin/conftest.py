@@ -8,7 +8,14 @@ from django.test import Client
 from django.utils import timezone
 
 from instances.actions.launch import launch
-from instances.models import Account, GpuQuota, Instance, Reservation, SSHKey
+from instances.models import (
+    Account,
+    ApiChange,
+    GpuQuota,
+    Instance,
+    Reservation,
+    SSHKey,
+)
 from inventory.alerts import Subject, raise_alert
 from inventory.choices import AlertClass, DiscrepancyKind
 from inventory.models import Discrepancy, Host
@@ -75,6 +82,15 @@ def full_house(instance: Instance) -> Instance:
     make_token(instance.account)
     user = instance.account.members.get()
     SSHKey.objects.create(user=user, label="laptop", ssh_key="ssh-ed25519 AAAA")
+    ApiChange.objects.create(
+        account=instance.account,
+        token=instance.account.tokens.get(),
+        token_name="test (0123abcd…)",
+        username=user.username,
+        method="DELETE",
+        path=f"/v4/linode/instances/{instance.pk}",
+        status=200,
+    )
     host = Host.objects.get(name="host-a")
     raise_alert(Subject(host=host), AlertClass.WARNING, "test", "hot", "It is hot.")
     Discrepancy.objects.create(
