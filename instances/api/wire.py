@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from uuid import UUID
 
 from django.utils.crypto import salted_hmac
 
 from instances.choices import ABSENT, Desired, Phase
-from instances.models import Instance
+from instances.models import Account, Instance
 from inventory.hypervisor.port import DomainState
 
 # Linode API v4, Linode "status". Ended phases have none: those instances are not found.
@@ -54,6 +55,12 @@ def host_uuid_of(instance: Instance) -> str:
     return salted_hmac(
         "instances.api.host_uuid", str(instance.uuid), algorithm="sha1"
     ).hexdigest()
+
+
+def euuid_of(account: Account) -> str:
+    """Return an opaque, lasting id in the form of Linode's account euuid."""
+    digest = salted_hmac("instances.api.euuid", str(account.pk)).hexdigest()
+    return str(UUID(digest[:32])).upper()
 
 
 def seconds_between(start: datetime | None, end: datetime | None) -> float | None:

@@ -1,14 +1,32 @@
-"""Events and the profile as plain dicts: API.md's tables, field by field."""
+"""The account, its users and events as plain dicts: API.md's tables, field by field."""
 
-from typing import Any
+from collections.abc import Collection
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 
 from instances.api import wire
-from instances.models import Event
+from instances.api.serializers.catalogue import GPU_CAPABILITY, region_json
+from instances.api.shapes import account as shapes
+from instances.api.shapes.common import Entity
+from instances.models import Account, Event, Instance
+from inventory.models import Region
+
+MAINTENANCE_POLICY = "linode/power_off_on"
+# What Linode sells and we do not, in its own words; clients look these up by name.
+_NOT_SOLD = (
+    "Block Storage",
+    "Cloud Firewall",
+    "Kubernetes",
+    "Managed Databases",
+    "NodeBalancers",
+    "Object Storage",
+    "Placement Group",
+    "VPCs",
+    "Vlans",
+)
 
 
-def event_json(event: Event) -> dict[str, Any]:
+def event_json(event: Event) -> shapes.Event:
     return {
         "id": event.pk,
         "action": event.action,
@@ -16,12 +34,7 @@ def event_json(event: Event) -> dict[str, Any]:
         "percent_complete": event.percent_complete,
         "created": wire.time_of(event.created_at),
         "duration": wire.seconds_between(event.started_at, event.finished_at),
-        "entity": {
-            "id": event.entity_id,
-            "label": event.entity_label,
-            "type": "linode",
-            "url": wire.link_to_instance(event.entity_id),
-        },
+        "entity": _entity(event.entity_id, event.entity_label),
         "secondary_entity": None,
         "message": event.message or None,
         "username": event.username,
@@ -32,27 +45,112 @@ def event_json(event: Event) -> dict[str, Any]:
     }
 
 
-def profile_json(user: AbstractBaseUser) -> dict[str, Any]:
+def _entity(instance_id: int, label: str) -> Entity:
     return {
-        "uid": user.pk,
-        "username": user.get_username(),
-        "email": getattr(user, "email", ""),
-        "timezone": "UTC",
-        "email_notifications": False,
-        "ip_whitelist_enabled": False,
-        "lish_auth_method": "disabled",
-        "authorized_keys": None,
-        "authentication_type": "password",
-        "two_factor_auth": False,
+        "id": instance_id,
+        "label": label,
+        "type": "linode",
+        "url": wire.link_to_instance(instance_id),
+    }
+
+
+def account_json(account: Account, *, has_gpus: bool) -> shapes.Account:
+    """has_gpus: the account can have GPUs somewhere."""
+    return {
+        "euuid": wire.euuid_of(account),
+        "company": account.name,
+        "email": account.email,
+        # No addresses, payments or promotions are kept here.
+        "first_name": "",
+        "last_name": "",
+        "address_1": "",
+        "address_2": "",
+        "city": "",
+        "state": "",
+        "zip": "",
+        "country": "",
+        "phone": "",
+        "tax_id": "",
+        "active_since": wire.time_of(account.created_at),
+        "active_promotions": [],
+        "balance": 0,
+        "balance_uninvoiced": 0,
+        "billing_source": "linode",
+        "capabilities": ["Linodes", *([GPU_CAPABILITY] if has_gpus else [])],
+        "credit_card": {"expiry": None, "last_four": None},
+    }
+
+
+def availability_json(region: Region, *, has_gpus: bool) -> shapes.AccountAvailability:
+    available = region_json(region, has_gpus=has_gpus)["capabilities"]
+    known = sorted({"Linodes", GPU_CAPABILITY, *_NOT_SOLD})
+    return {
+        "region": region.slug,
+        "available": available,
+        # A flag that is shut hides that there are GPUs at all.
+        "unavailable": [
+            name for name in known if name not in (*available, GPU_CAPABILITY)
+        ],
+    }
+
+
+def settings_json() -> shapes.AccountSettings:
+    return {
+        "backups_enabled": False,
+        "interfaces_for_new_linodes": "legacy_config_only",
+        "longview_subscription": None,
+        "maintenance_policy": MAINTENANCE_POLICY,
+        "managed": False,
+        "network_helper": False,
+        "object_storage": "disabled",
         "tfa_enforced": False,
+    }
+
+
+def user_json(user: User, key_labels: Collection[str]) -> shapes.User:
+    seen = user.last_login
+    return {
+        "username": user.get_username(),
+        "email": user.email,
         "restricted": False,
+        "ssh_keys": list(key_labels),
+        "tfa_enabled": False,
+        "tfa_enforced": False,
+        "user_type": "default",
+        "last_login": {"login_datetime": wire.time_of(seen), "status": "successful"}
+        if seen
+        else None,
+        "password_created": None,
         "verified_phone_number": None,
-        "referrals": {
-            "code": "",
-            "url": "",
-            "total": 0,
-            "completed": 0,
-            "pending": 0,
-            "credit": 0,
-        },
+    }
+
+
+def maintenance_json(instance: Instance) -> shapes.Maintenance:
+    return {
+        "entity": _entity(instance.pk, instance.label),
+        "type": "power_off_on",
+        "status": "pending",
+        "reason": "Its host is being taken out of service. Delete the Linode and create "
+        "it again when it suits you; it will be placed on another host.",
+        "description": "scheduled",
+        "source": "platform",
+        "maintenance_policy_set": MAINTENANCE_POLICY,
+        # Nobody has set a time: it goes on until the customer or staff end it.
+        "when": None,
+        "not_before": None,
+        "start_time": None,
+        "complete_time": None,
+    }
+
+
+def notification_json(instance: Instance) -> shapes.Notification:
+    return {
+        "entity": _entity(instance.pk, instance.label),
+        "type": "maintenance",
+        "severity": "major",
+        "label": "Maintenance is pending",
+        "message": f"{instance.label} is on a host that is being taken out of service.",
+        "body": None,
+        "when": None,
+        "until": None,
     }

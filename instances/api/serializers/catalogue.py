@@ -1,15 +1,14 @@
 """Regions, types and images as plain dicts: API.md's tables, field by field."""
 
-from typing import Any
-
 from instances.api import wire
+from instances.api.shapes import catalogue as shapes
 from instances.models import Image, Plan
 from inventory.models import Region
 
 GPU_CAPABILITY = "GPU Linodes"
 
 
-def region_json(region: Region, *, has_gpus: bool) -> dict[str, Any]:
+def region_json(region: Region, *, has_gpus: bool) -> shapes.Region:
     """has_gpus: GPU plans can be had there, as far as the caller may know."""
     return {
         "id": region.slug,
@@ -29,7 +28,7 @@ def region_json(region: Region, *, has_gpus: bool) -> dict[str, Any]:
     }
 
 
-def type_json(plan: Plan) -> dict[str, Any]:
+def type_json(plan: Plan) -> shapes.LinodeType:
     return {
         "id": plan.slug,
         "label": plan.label,
@@ -56,7 +55,7 @@ def type_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def image_json(image: Image) -> dict[str, Any]:
+def image_json(image: Image) -> shapes.Image:
     created = wire.time_of(image.created_at)
     return {
         "id": image.slug,

@@ -3,13 +3,12 @@
 ModelSerializer costs ten times as much for a list (DESIGN.md section 9).
 """
 
-from typing import Any
-
 from instances.api import wire
+from instances.api.shapes.instances import Linode, TaggedObject
 from instances.models import Instance
 
 
-def instance_json(instance: Instance) -> dict[str, Any]:
+def instance_json(instance: Instance) -> Linode:
     """Needs plan, region and image of the instance. An ended instance has no such form."""
     plan = instance.plan
     return {
@@ -61,3 +60,7 @@ def instance_json(instance: Instance) -> dict[str, Any]:
         "placement_group": None,
         "watchdog_enabled": False,
     }
+
+
+def tagged_json(instance: Instance) -> TaggedObject:
+    return {"type": "linode", "data": instance_json(instance)}

@@ -1,0 +1,116 @@
+"""Linodes and what is sent to make or change one: API.md's tables, field by field."""
+
+from typing import Annotated, Required, TypedDict
+
+from instances.api.shapes.common import Moment, Tags
+from instances.api.shapes.doc import Doc
+
+
+class Specs(TypedDict):
+    """What the Linode has, fixed by its type."""
+
+    vcpus: Annotated[int, Doc("Virtual CPUs.", 8)]
+    memory: Annotated[int, Doc("RAM, MB.", 32768)]
+    disk: Annotated[int, Doc("Storage, MB.", 655360)]
+    transfer: Annotated[int, Doc("Included traffic, GB a month.", 16000)]
+    gpus: Annotated[int, Doc("Whole GPUs.", 1)]
+    accelerated_devices: int
+
+
+class Alerts(TypedDict):
+    """Thresholds of warning mails; 0: none is sent."""
+
+    cpu: Annotated[int, Doc("Percent of one CPU.", 0)]
+    io: Annotated[int, Doc("Operations a second.", 0)]
+    network_in: Annotated[int, Doc("Mbit/s.", 0)]
+    network_out: Annotated[int, Doc("Mbit/s.", 0)]
+    transfer_quota: Annotated[int, Doc("Percent of the month's traffic.", 0)]
+
+
+class BackupSchedule(TypedDict):
+    day: str | None
+    window: str | None
+
+
+class Backups(TypedDict):
+    """There is no backup service."""
+
+    available: bool
+    enabled: bool
+    last_successful: Moment | None
+    schedule: BackupSchedule
+
+
+class LinodePlacementGroup(TypedDict):
+    id: int
+    label: str
+    migrating_to: int | None
+    placement_group_policy: str
+    placement_group_type: str
+
+
+class Linode(TypedDict):
+    id: Annotated[int, Doc("Unique for ever.", 123)]
+    label: Annotated[str, Doc("Unique among your live Linodes.", "trainer")]
+    group: Annotated[str, Doc("Linode's old word for tags; always empty.", "")]
+    tags: Tags
+    status: Annotated[
+        str,
+        Doc("provisioning, booting, running, offline, deleting, ...", "running"),
+    ]
+    type: Annotated[str | None, Doc("Of /linode/types.", "g1-gpu-rtx6000-1")]
+    region: Annotated[str, Doc("Of /regions.", "us-east")]
+    site_type: Annotated[str, Doc("core or distributed.", "core")]
+    image: Annotated[str | None, Doc("Of /images.", "gpucloud/probe")]
+    created: Moment
+    updated: Moment
+    hypervisor: Annotated[str, Doc("Linode's word.", "kvm")]
+    host_uuid: Annotated[str, Doc("Opaque; says nothing about the host.")]
+    specs: Specs
+    ipv4: list[str]
+    ipv6: str | None
+    interface_generation: Annotated[str, Doc("Linode's word.", "legacy_config")]
+    alerts: Alerts
+    backups: Backups
+    capabilities: list[str]
+    disk_encryption: Annotated[str, Doc("enabled or disabled.", "disabled")]
+    has_user_data: bool
+    lke_cluster_id: int | None
+    locks: list[str]
+    maintenance_policy: Annotated[
+        str | None,
+        Doc("A passed-through card cannot migrate live.", "linode/power_off_on"),
+    ]
+    placement_group: LinodePlacementGroup | None
+    watchdog_enabled: bool
+
+
+class LinodeCreate(TypedDict, total=False):
+    """Fields of Linode's that are not here are refused by name unless they ask for nothing."""
+
+    type: Required[Annotated[str, Doc("Of /linode/types.", "g1-gpu-rtx6000-1")]]
+    region: Required[Annotated[str, Doc("Of /regions.", "us-east")]]
+    image: Required[Annotated[str, Doc("Of /images.", "gpucloud/probe")]]
+    label: Annotated[
+        str,
+        Doc("3 to 64 letters, digits, single - _ . ; else linodeID.", "trainer"),
+    ]
+    tags: Tags
+    root_pass: Annotated[str, Doc("7 to 128 characters of two classes or more.")]
+    authorized_keys: Annotated[list[str], Doc("OpenSSH public keys.")]
+    authorized_users: Annotated[list[str], Doc("Usernames whose keys are taken.")]
+    booted: Annotated[bool, Doc("true is all there is.", True)]
+
+
+class LinodeUpdate(TypedDict, total=False):
+    """What else a Linode has may be sent as it is, and is then left alone."""
+
+    label: Annotated[str, Doc("3 to 64 letters, digits, single - _ .", "trainer")]
+    tags: Tags
+
+
+class TaggedObject(TypedDict):
+    """One thing that carries a tag."""
+
+    type: Annotated[str, Doc("linode is all there is.", "linode")]
+    data: Linode
