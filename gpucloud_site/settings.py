@@ -47,6 +47,11 @@ QUARANTINE_SHARE_PERCENT = environment.whole_number(
 QUARANTINE_WINDOW_S = environment.whole_number(
     "GPUCLOUD_QUARANTINE_WINDOW_S", default=3600, minimum=60
 )
+# Requests of one API token within a window; 0 counts and refuses nothing.
+API_RATE_LIMIT = environment.whole_number("GPUCLOUD_API_RATE_LIMIT", default=800)
+API_RATE_WINDOW_S = environment.whole_number(
+    "GPUCLOUD_API_RATE_WINDOW_S", default=60, minimum=1
+)
 DATABASES = {
     "default": {
         **environment.postgresql("DATABASE_URL"),
@@ -77,6 +82,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "waffle",
     "django_q",
     "csp",
@@ -188,6 +195,18 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "instances.api.errors.handle",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": False,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "gpucloud",
+    "DESCRIPTION": "Virtual machines with whole GPUs, in the words of Linode API v4.",
+    "VERSION": "4",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/v4",
+    # A schema is described by instances.api.shapes, an operation by @operation.
+    "DISABLE_DOCSTRING_DESCRIPTIONS": True,
+    "PREPROCESSING_HOOKS": ["instances.api.openapi.document.one_path_each"],
+    "POSTPROCESSING_HOOKS": ["instances.api.openapi.document.add_components"],
 }
 
 JOB_TIMEOUT_S = environment.whole_number("GPUCLOUD_JOB_TIMEOUT_S", default=900)

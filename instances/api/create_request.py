@@ -87,7 +87,7 @@ def _text(body: Mapping[str, Any], name: str) -> str:
 
 def _tags(body: Mapping[str, Any]) -> tuple[str, ...]:
     value = body.get("tags") or []
-    return tuple(value) if _is_list_of_strings(value) else ()
+    return tuple(value) if is_list_of_strings(value) else ()
 
 
 def _reservation(body: Mapping[str, Any]) -> int | None:
@@ -95,7 +95,7 @@ def _reservation(body: Mapping[str, Any]) -> int | None:
     return value if type(value) is int and 0 < value < _BIGINT else None
 
 
-def _is_list_of_strings(value: Any) -> bool:
+def is_list_of_strings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
@@ -110,7 +110,7 @@ def _shape_problems(body: Mapping[str, Any]) -> list[Problem]:
         problems.append(("image", NO_IMAGE))
     if not isinstance(body.get("label") or "", str):
         problems.append(("label", "label must be a string"))
-    if not _is_list_of_strings(body.get("tags") or []):
+    if not is_list_of_strings(body.get("tags") or []):
         problems.append(("tags", "tags must be a list of strings"))
     problems += credentials.problems_of(body)
     if isinstance(image, str) and image and credentials.are_missing(body, image):

@@ -2,15 +2,20 @@
 
 from typing import Any, ClassVar
 
+from rest_framework.exceptions import Throttled
 from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from instances.api import scopes
+from instances.api import audit_trail, rate_limit, scopes
+from instances.api.openapi.operations import EndpointSchema
 from instances.api.parsing import BoundedJSONParser
-from instances.models import Account, ApiToken
+from instances.api.rate_limit import RateUse
+from instances.models import Account, ApiChange, ApiToken
+from instances.token_scopes import parse
 
 
 class AlwaysJSON(BaseContentNegotiation):
@@ -32,10 +37,14 @@ class Endpoint(APIView):
     category: ClassVar[str] = ""
     is_public: ClassVar[bool] = False
 
+    _rate: RateUse | None = None
+    _change: ApiChange | None = None
+
     permission_classes = [scopes.TokenMay]
     parser_classes = [BoundedJSONParser]
     renderer_classes = [JSONRenderer]
     content_negotiation_class = AlwaysJSON
+    schema = EndpointSchema()
 
     @property
     def account(self) -> Account:
@@ -64,6 +73,20 @@ class Endpoint(APIView):
         """Who did it, as jobs and the cards' ledger write it."""
         return f"user:{self.username}"
 
+    def perform_authentication(self, request: Request) -> None:
+        """Find the token and count the request, also one that will be refused."""
+        super().perform_authentication(request)
+        if isinstance(request.auth, ApiToken):
+            self._rate = rate_limit.count(request.auth)
+            if self._rate is not None and self._rate.is_over:
+                raise Throttled(wait=self._rate.wait_s)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        method = request.method or ""
+        if method not in SAFE_METHODS and hasattr(self, method.lower()):
+            self._change = audit_trail.begin(request, self.token)
+
     def get_permissions(self) -> Any:
         # A browser asks OPTIONS before it sends the token.
         return [] if self.request.method == "OPTIONS" else super().get_permissions()
@@ -78,8 +101,13 @@ class Endpoint(APIView):
         # In Linode API v4 "unknown" is what tells a bad token from too small a scope.
         token = getattr(request, "_auth", None)
         held = token.scopes if isinstance(token, ApiToken) else "unknown"
-        response["X-OAuth-Scopes"] = " ".join(sorted(scopes.parse(held)))
+        response["X-OAuth-Scopes"] = " ".join(sorted(parse(held)))
         response["X-Accepted-OAuth-Scopes"] = scopes.needed_for(
             request.method or "", self.category
         )
+        for name, value in (self._rate.headers if self._rate else {}).items():
+            response[name] = value
+        if self._change is not None:
+            answer = getattr(response, "data", None)
+            audit_trail.finish(self._change, response.status_code, answer)
         return super().finalize_response(request, response, *args, **kwargs)

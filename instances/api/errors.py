@@ -32,6 +32,10 @@ _REFUSALS = (
 )
 
 Problem = tuple[str | None, str]
+_OWN_WORDS: dict[type[exceptions.APIException], str] = {
+    exceptions.MethodNotAllowed: "Method Not Allowed",
+    exceptions.Throttled: "Too many requests",
+}
 
 
 class TooLarge(exceptions.APIException):
@@ -82,8 +86,8 @@ def _http_error(exc: Exception) -> tuple[int, list[Problem]] | None:
             return status.HTTP_403_FORBIDDEN, [(None, "Unauthorized")]
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
             return status.HTTP_401_UNAUTHORIZED, [(None, INVALID_TOKEN)]
-        case exceptions.MethodNotAllowed():
-            return exc.status_code, [(None, "Method Not Allowed")]
+        case exceptions.MethodNotAllowed() | exceptions.Throttled():
+            return exc.status_code, [(None, _OWN_WORDS[type(exc)])]
         case exceptions.APIException():
             return exc.status_code, [(None, str(exc.detail))]
     return None

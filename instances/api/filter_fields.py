@@ -177,9 +177,40 @@ AVAILABILITY_FIELDS = {
     "available": Field("available", Kind.BOOLEAN),
 }
 EVENT_FIELDS = {
+    # Linode fills these in for maintenance alone, of which no event tells here.
+    **{
+        f"details.{name}": _constant(f"details_{name}", Kind.TEXT, None)
+        for name in (
+            *("complete_time", "description", "maintenance_policy_set"),
+            *("not_before", "source", "start_time"),
+        )
+    },
     "id": _number("pk"),
     "action": Field("action"),
     "created": Field("created_at", Kind.MOMENT),
     "entity.id": _number("entity_id"),
+    "entity.type": _constant("entity_type", Kind.TEXT, "linode"),
+}
+SSH_KEY_FIELDS = {"id": _number("pk"), "label": Field("label")}
+TOKEN_FIELDS = {
+    "id": _number("pk"),
+    "label": Field("label"),
+    "created": Field("created_at", Kind.MOMENT),
+}
+USER_FIELDS = {"username": Field("username")}
+ACCOUNT_AVAILABILITY_FIELDS = {"region": Field("slug")}
+MAINTENANCE_FIELDS = {
+    "type": _constant("type", Kind.TEXT, "power_off_on"),
+    "status": _constant("status", Kind.TEXT, "pending"),
+    "maintenance_policy_set": _constant(
+        "maintenance_policy", Kind.TEXT, "linode/power_off_on"
+    ),
+    **{
+        name: _constant(name, Kind.TEXT, None)
+        for name in ("when", "not_before", "start_time", "complete_time")
+    },
+}
+NOTIFICATION_FIELDS = {
+    "type": _constant("type", Kind.TEXT, "maintenance"),
     "entity.type": _constant("entity_type", Kind.TEXT, "linode"),
 }

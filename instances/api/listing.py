@@ -1,6 +1,6 @@
 """Answer a list: the caller's rows, filtered, ordered, and cut into a page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -18,7 +18,7 @@ def listing(
     request: Request,
     rows: QuerySet[Row],
     fields: Fields,
-    build: Callable[[Row], dict[str, Any]],
+    build: Callable[[Row], Mapping[str, Any]],
 ) -> Response:
     """Return a page of `rows` built by `build`; two queries, whatever the page's size."""
     rows = filtered(rows, request.headers.get("X-Filter", ""), fields)
@@ -26,7 +26,7 @@ def listing(
 
 
 def listing_of_objects(
-    request: Request, objects: Sequence[dict[str, Any]], fields: Fields
+    request: Request, objects: Sequence[Mapping[str, Any]], fields: Fields
 ) -> Response:
     """Return a page of what was computed and is in no table; fields: by the objects' keys."""
     found = filtered_objects(objects, request.headers.get("X-Filter", ""), fields)

@@ -19,8 +19,8 @@ _LOOKUPS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def filtered_objects(
-    objects: Sequence[dict[str, Any]], header: str, fields: Fields
-) -> list[dict[str, Any]]:
+    objects: Sequence[Mapping[str, Any]], header: str, fields: Fields
+) -> list[Mapping[str, Any]]:
     """Return those of `objects` that the header wants, in its order.
 
     fields: each field's path is a key of the objects. Raises InvalidRequest.

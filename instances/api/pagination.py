@@ -1,10 +1,10 @@
 """Cut a list into pages: Linode API v4's page, page_size and envelope."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from rest_framework.request import Request
 
 from instances.exceptions import InvalidRequest
@@ -14,15 +14,15 @@ SMALLEST, LARGEST = 25, 500
 _SIZE_RULE = f"Must be {SMALLEST}-{LARGEST}"
 _PAGE_RULE = "Must be 1 or greater"
 
-Row = TypeVar("Row", bound=Model)
+Row = TypeVar("Row")
 
 
 def page_of(
     request: Request,
-    rows: QuerySet[Row] | Sequence[Any],
-    build: Callable[[Any], dict[str, Any]],
+    rows: QuerySet[Any] | Sequence[Row],
+    build: Callable[[Row], Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return the envelope of the page that the query string asks for; two queries.
+    """Return the envelope of the page that the query string asks for; two queries at most.
 
     A page after the last is empty. Raises InvalidRequest.
     """

@@ -1,6 +1,4 @@
-"""What a token may do: Linode API v4's scopes, `category:level` or `*`."""
-
-import re
+"""What a token may do at an endpoint, and the answer where it may not."""
 
 from rest_framework import status
 from rest_framework.exceptions import APIException
@@ -9,11 +7,10 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from instances.models import ApiToken
+from instances.token_scopes import ANY, READ_ONLY, READ_WRITE, allows
 
-ANY = "*"
-READ_ONLY = "read_only"
-READ_WRITE = "read_write"
-_INCLUDED_IN = {READ_ONLY: (READ_ONLY, READ_WRITE, ANY), READ_WRITE: (READ_WRITE, ANY)}
+# Who writes where no category says otherwise; a read-only token must find no gap.
+_WRITES_BY_DEFAULT = "account"
 
 
 class ScopeTooSmall(APIException):
@@ -24,35 +21,21 @@ class ScopeTooSmall(APIException):
     auth_header = 'Bearer error="insufficient_scope"'
 
 
-def parse(scopes: str) -> frozenset[str]:
-    """Return the single scopes; they are separated by spaces or commas."""
-    return frozenset(filter(None, re.split(r"[\s,]+", scopes)))
-
-
 def needed_for(method: str, category: str) -> str:
-    """Return the scope that `method` needs on an endpoint; an empty category needs none."""
-    if not category:
-        return ANY
-    return f"{category}:{READ_ONLY if method in SAFE_METHODS else READ_WRITE}"
-
-
-def allows(scopes: str, needed: str) -> bool:
-    """Say whether a token's scopes hold the needed one; read_write holds read_only."""
-    held = parse(scopes)
-    if needed == ANY or ANY in held:
-        return True
-    category, _, level = needed.partition(":")
-    return any(f"{category}:{larger}" in held for larger in _INCLUDED_IN[level])
+    """Return the scope that `method` needs; reading without a category needs none: `*`."""
+    if method not in SAFE_METHODS:
+        return f"{category or _WRITES_BY_DEFAULT}:{READ_WRITE}"
+    return f"{category}:{READ_ONLY}" if category else ANY
 
 
 class TokenMay(BasePermission):
-    """A valid token whose scopes suffice; none is needed where the endpoint is public."""
+    """A valid token whose scopes suffice; reading what is public needs none."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        token = request.auth
+        token, method = request.auth, request.method or ""
         if not isinstance(token, ApiToken):
-            return bool(getattr(view, "is_public", False))
-        category = getattr(view, "category", "")
-        if not allows(token.scopes, needed_for(request.method or "", category)):
+            return method in SAFE_METHODS and bool(getattr(view, "is_public", False))
+        needed = needed_for(method, getattr(view, "category", ""))
+        if needed != ANY and not allows(token.scopes, needed):
             raise ScopeTooSmall
         return True

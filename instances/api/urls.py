@@ -6,6 +6,16 @@ Nothing redirects: a 301 turns a client's POST into a GET.
 from django.urls import URLPattern, path
 
 from instances.api.endpoint import Endpoint
+from instances.api.views.account import (
+    AccountAvailabilityListView,
+    AccountAvailabilityView,
+    AccountView,
+    MaintenanceListView,
+    NotificationListView,
+    SettingsView,
+    UserListView,
+    UserView,
+)
 from instances.api.views.availability import (
     AvailabilityListView,
     RegionAvailabilityView,
@@ -14,10 +24,14 @@ from instances.api.views.console import ConsoleView
 from instances.api.views.events import EventListView, EventSeenView, EventView
 from instances.api.views.images import ImageListView, ImageView
 from instances.api.views.instances import InstanceListView, InstanceView
+from instances.api.views.openapi import DocumentView
 from instances.api.views.profile import ProfileView
 from instances.api.views.quotas import QuotaListView
 from instances.api.views.regions import RegionListView, RegionView
 from instances.api.views.reservations import ReservationListView, ReservationView
+from instances.api.views.ssh_keys import SSHKeyListView, SSHKeyView
+from instances.api.views.tags import TagListView, TagView
+from instances.api.views.tokens import TokenListView, TokenUseListView, TokenView
 from instances.api.views.types import TypeListView, TypeView
 
 
@@ -40,9 +54,25 @@ urlpatterns = [
     *_both("account/events", EventListView),
     *_both("account/events/<int:event_id>", EventView),
     *_both("account/events/<int:event_id>/seen", EventSeenView),
+    *_both("account", AccountView),
+    *_both("account/availability", AccountAvailabilityListView),
+    *_both("account/availability/<str:region_id>", AccountAvailabilityView),
+    *_both("account/settings", SettingsView),
+    *_both("account/users", UserListView),
+    *_both("account/users/<str:username>", UserView),
+    *_both("account/maintenance", MaintenanceListView),
+    *_both("account/notifications", NotificationListView),
     *_both("profile", ProfileView),
+    *_both("profile/sshkeys", SSHKeyListView),
+    *_both("profile/sshkeys/<int:key_id>", SSHKeyView),
+    *_both("profile/tokens", TokenListView),
+    *_both("profile/tokens/<int:token_id>", TokenView),
+    *_both("tags", TagListView),
+    *_both("tags/<path:label>", TagView),
+    *_both("openapi.json", DocumentView),
     *_both("gpucloud/quotas", QuotaListView),
     *_both("gpucloud/reservations", ReservationListView),
     *_both("gpucloud/reservations/<int:reservation_id>", ReservationView),
+    *_both("gpucloud/tokens", TokenUseListView),
     *_both("gpucloud/instances/<int:instance_id>/console", ConsoleView),
 ]

@@ -38,6 +38,9 @@ class ApiClient:
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return self.call("POST", path, body, **headers)
 
+    def put(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.call("PUT", path, body, **headers)
+
     def delete(self, path: str) -> Any:
         return self.call("DELETE", path)
 

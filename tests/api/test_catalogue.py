@@ -192,7 +192,7 @@ def test_what_is_closed_or_unfinished_is_not_shown(
 
 
 @pytest.mark.parametrize(
-    ("path", "queries"), [("/regions", 5), ("/linode/types", 4), ("/images", 2)]
+    ("path", "queries"), [("/regions", 6), ("/linode/types", 5), ("/images", 3)]
 )
 def test_query_count_does_not_depend_on_the_number_of_rows(
     customer: Customer,

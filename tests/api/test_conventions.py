@@ -31,6 +31,10 @@ def addresses() -> list[str]:
         "<int:instance_id>": "1",
         "<int:event_id>": "1",
         "<int:reservation_id>": "1",
+        "<int:key_id>": "1",
+        "<int:token_id>": "1",
+        "<str:username>": "carol",
+        "<path:label>": "prod",
     }.items():
         routes = {route.replace(old, new) for route in routes}
     return sorted(f"/{route}" for route in routes)
@@ -38,7 +42,7 @@ def addresses() -> list[str]:
 
 def test_the_url_table_has_each_address_with_and_without_slash() -> None:
     found = addresses()
-    assert len(found) == 36
+    assert len(found) == 72
     assert {a.rstrip("/") for a in found if a.endswith("/")} == {
         a for a in found if not a.endswith("/")
     }

@@ -251,7 +251,7 @@ def test_another_account_sees_and_changes_nothing(
            "SSH key 2 is not a public key in OpenSSH's one-line form")]),
         ({"authorized_keys": [f"{KEY}\n{KEY}"]},
          [("authorized_keys",
-           "SSH key 1 is not a public key in OpenSSH's one-line form")]),
+           "SSH key 1 must be one line of printable characters")]),
         ({"authorized_users": [""]},
          [("authorized_users", "authorized_users must be a list of usernames")]),
         ({"booted": False}, [("booted", "booted=false cannot be had yet; leave it out")]),

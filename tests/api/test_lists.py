@@ -32,7 +32,11 @@ def make_instance(customer: Customer, label: str, **fields: Any) -> Instance:
 
 def make_events(customer: Customer, count: int) -> list[Event]:
     """Make events one minute apart; the n-th is about entity n // 2."""
-    actions = list(EventAction)
+    actions = (
+        EventAction.LINODE_CREATE,
+        EventAction.LINODE_BOOT,
+        EventAction.LINODE_DELETE,
+    )
     events = []
     for number in range(count):
         event = Event.objects.create(
@@ -359,6 +363,6 @@ def test_query_count_does_not_depend_on_the_number_of_rows(
                 image=make_image(f"gpucloud/i{number}"),
             )
         # The token is looked up by a prepared statement, which does not show here.
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(3):
             results = customer.api.get(path).json()["results"]
         assert results == {3: 3, 30: 33}[count]

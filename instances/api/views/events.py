@@ -8,7 +8,9 @@ from rest_framework.response import Response
 from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import EVENT_FIELDS
 from instances.api.listing import listing
+from instances.api.openapi.operations import operation
 from instances.api.serializers.account import event_json
+from instances.api.shapes import account as shapes
 from instances.models import Account, Event
 
 
@@ -26,6 +28,7 @@ def _owned_event(account: Account, event_id: int) -> Event:
 class EventListView(Endpoint):
     category = "events"
 
+    @operation("List events", shapes.Event, fields=EVENT_FIELDS)
     def get(self, request: Request) -> Response:
         return listing(request, _events_of(self.account), EVENT_FIELDS, event_json)
 
@@ -33,6 +36,7 @@ class EventListView(Endpoint):
 class EventView(Endpoint):
     category = "events"
 
+    @operation("View an event", shapes.Event)
     def get(self, request: Request, event_id: int) -> Response:
         return Response(event_json(_owned_event(self.account, event_id)))
 
@@ -40,6 +44,7 @@ class EventView(Endpoint):
 class EventSeenView(Endpoint):
     category = "events"
 
+    @operation("Mark an event as seen")
     def post(self, request: Request, event_id: int) -> Response:
         """Mark the event and every earlier one, as Linode's "Mark an event as seen"."""
         event = _owned_event(self.account, event_id)

@@ -7,8 +7,10 @@ from rest_framework.response import Response
 from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import IMAGE_FIELDS
 from instances.api.listing import listing
+from instances.api.openapi.operations import operation
 from instances.api.parsing import is_storable
 from instances.api.serializers.catalogue import image_json
+from instances.api.shapes.catalogue import Image
 from instances.selectors import images
 
 
@@ -16,6 +18,7 @@ class ImageListView(Endpoint):
     category = "images"
     is_public = True
 
+    @operation("List images", Image, fields=IMAGE_FIELDS)
     def get(self, request: Request) -> Response:
         return listing(request, images(), IMAGE_FIELDS, image_json)
 
@@ -24,6 +27,7 @@ class ImageView(Endpoint):
     category = "images"
     is_public = True
 
+    @operation("View an image", Image)
     def get(self, request: Request, image_id: str) -> Response:
         # A path may hold %00, which PostgreSQL takes for an error, not for a stranger.
         found = (

@@ -1,4 +1,6 @@
-"""GET, POST and DELETE /linode/instances: the caller's own machines."""
+"""GET, POST, PUT and DELETE /linode/instances: the caller's own machines."""
+
+from typing import Any
 
 from django.http import Http404
 from rest_framework.request import Request
@@ -6,15 +8,36 @@ from rest_framework.response import Response
 
 from instances.actions.delete import delete
 from instances.actions.launch import launch
-from instances.api.create_request import idempotency_key, order_from
+from instances.actions.update import update
+from instances.api.changes import changes_in
+from instances.api.create_request import (
+    MAX_KEY_LENGTH,
+    idempotency_key,
+    is_list_of_strings,
+    order_from,
+)
 from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import INSTANCE_FIELDS
 from instances.api.listing import listing
+from instances.api.openapi.operations import operation
 from instances.api.parsing import body_object
 from instances.api.serializers.instances import instance_json
+from instances.api.shapes import instances as shapes
 from instances.exceptions import IdempotencyConflict
 from instances.models import Account, Instance
 from instances.selectors import instances_of
+
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key with the same body answers with the first Linode.",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_KEY_LENGTH,
+        "pattern": "^[!-~]*$",
+    },
+}
 
 
 def owned_instance(account: Account, instance_id: int) -> Instance:
@@ -28,10 +51,17 @@ def owned_instance(account: Account, instance_id: int) -> Instance:
 class InstanceListView(Endpoint):
     category = "linodes"
 
+    @operation("List Linodes", shapes.Linode, fields=INSTANCE_FIELDS)
     def get(self, request: Request) -> Response:
         rows = instances_of(self.account)
         return listing(request, rows, INSTANCE_FIELDS, instance_json)
 
+    @operation(
+        "Create a Linode",
+        shapes.Linode,
+        takes=shapes.LinodeCreate,
+        headers=(_IDEMPOTENCY_KEY,),
+    )
     def post(self, request: Request) -> Response:
         key = idempotency_key(request.headers.get("Idempotency-Key"))
         order = order_from(body_object(request), self.account, self.username, key)
@@ -46,9 +76,33 @@ class InstanceListView(Endpoint):
 class InstanceView(Endpoint):
     category = "linodes"
 
+    @operation("View a Linode", shapes.Linode)
     def get(self, request: Request, instance_id: int) -> Response:
         return Response(instance_json(owned_instance(self.account, instance_id)))
 
+    @operation("Update a Linode", shapes.Linode, takes=shapes.LinodeUpdate)
+    def put(self, request: Request, instance_id: int) -> Response:
+        instance = owned_instance(self.account, instance_id)
+        changes = changes_in(
+            body_object(request),
+            instance_json(instance),
+            {"label": _label_problem, "tags": _tags_problem},
+        )
+        if changes:
+            update(instance, self.username, **changes)
+            instance = owned_instance(self.account, instance_id)
+        return Response(instance_json(instance))
+
+    @operation("Delete a Linode")
     def delete(self, request: Request, instance_id: int) -> Response:
         delete(owned_instance(self.account, instance_id), self.actor, self.username)
         return Response({})
+
+
+def _label_problem(value: Any) -> str | None:
+    # What a string must be like is the action's to say.
+    return None if isinstance(value, str) else "label must be a string"
+
+
+def _tags_problem(value: Any) -> str | None:
+    return None if is_list_of_strings(value) else "tags must be a list of strings"

@@ -8,7 +8,9 @@ from rest_framework.response import Response
 from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import TYPE_FIELDS
 from instances.api.listing import listing
+from instances.api.openapi.operations import operation
 from instances.api.serializers.catalogue import type_json
+from instances.api.shapes.catalogue import LinodeType
 from instances.models import Plan
 from instances.selectors import plans_for
 
@@ -16,6 +18,7 @@ from instances.selectors import plans_for
 class TypeListView(Endpoint):
     is_public = True
 
+    @operation("List types", LinodeType, fields=TYPE_FIELDS)
     def get(self, request: Request) -> Response:
         seen = [plan.pk for plan in plans_for(self.account_or_none)]
         rows: QuerySet[Plan] = Plan.objects.filter(pk__in=seen)
@@ -25,6 +28,7 @@ class TypeListView(Endpoint):
 class TypeView(Endpoint):
     is_public = True
 
+    @operation("View a type", LinodeType)
     def get(self, request: Request, type_id: str) -> Response:
         for plan in plans_for(self.account_or_none):
             if plan.slug == type_id:

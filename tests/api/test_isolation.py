@@ -1,0 +1,169 @@
+"""No account reaches another's things: every address with an id, with every method.
+
+The cases come from the URL table. A new address with an id fails here until OWNED or
+SHARED says what its id is of.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core import serializers
+from django.urls import URLPattern
+
+from instances import tokens
+from instances.api.urls import urlpatterns
+from instances.choices import EventAction, EventStatus
+from instances.models import ApiChange, ApiToken, Event, Plan, SSHKey, TokenRate
+from tests.api.builders import ORDER, Customer, make_customer
+
+pytestmark = pytest.mark.django_db
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+# What every account may see, if its flags are open: those have tests of their own.
+SHARED = {"region_id", "type_id", "image_id"}
+
+
+def _instance(owner: Customer) -> int:
+    return int(owner.api.post("/linode/instances", ORDER).json()["id"])
+
+
+def _event(owner: Customer) -> int:
+    return Event.objects.create(
+        account=owner.account,
+        action=EventAction.LINODE_BOOT,
+        status=EventStatus.FINISHED,
+        entity_id=1,
+        entity_label="box",
+        username=owner.username,
+    ).pk
+
+
+def _key(owner: Customer) -> int:
+    user = owner.account.members.get()
+    return SSHKey.objects.create(user=user, label="laptop", ssh_key="x").pk
+
+
+def _token(owner: Customer) -> int:
+    user = owner.account.members.get()
+    return tokens.issue(owner.account, user, "script", tokens.new_secret()).pk
+
+
+def _tag(owner: Customer) -> str:
+    assert owner.api.post("/tags", {"label": "theirs"}).status_code == 200
+    return "theirs"
+
+
+# A route's parameter -> make one for the owner and return its id.
+OWNED: dict[str, Callable[[Customer], object]] = {
+    "instance_id": _instance,
+    "event_id": _event,
+    "key_id": _key,
+    "token_id": _token,
+    "username": lambda owner: owner.username,
+    "label": _tag,
+}
+
+
+def routes() -> list[tuple[str, frozenset[str]]]:
+    """Return every route with a parameter, and its methods."""
+    found = {}
+    for pattern in urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        route = str(pattern.pattern)
+        if "<" in route and not route.endswith("/"):
+            view = pattern.callback.view_class
+            found[route] = frozenset(m for m in METHODS if hasattr(view, m.lower()))
+    return sorted(found.items())
+
+
+def parameters_of(route: str) -> list[str]:
+    return re.findall(r"<\w+:(\w+)>", route)
+
+
+LISTS = sorted(
+    f"/{pattern.pattern}"
+    for pattern in urlpatterns
+    if "<" not in str(pattern.pattern)
+    # The document is the same for everyone, and full of examples.
+    and not str(pattern.pattern).startswith("openapi.json")
+)
+PRIVATE = [r for r in routes() if set(parameters_of(r[0])) - SHARED]
+
+
+def test_the_id_in_every_route_has_an_owner_or_is_shared() -> None:
+    named = {name for route, _ in routes() for name in parameters_of(route)}
+    assert named == SHARED | set(OWNED)
+    assert all(len(parameters_of(route)) == 1 for route, _ in routes())
+    assert {route for route, _ in PRIVATE} >= {
+        "linode/instances/<int:instance_id>",
+        "profile/tokens/<int:token_id>",
+    }
+
+
+def everything() -> dict[str, str]:
+    """Return every row there is, but for what each request leaves behind."""
+    left = {ApiChange, TokenRate}
+    models = [m for m in apps.get_models() if m not in left and m._meta.managed]
+    return {
+        m._meta.label: serializers.serialize(
+            "json",
+            m._default_manager.order_by("pk"),
+            fields=None if m is not ApiToken else ["revoked_at", "label", "scopes"],
+        )
+        for m in models
+    }
+
+
+@pytest.fixture
+def owner(customer: Customer, shop: dict[str, Plan]) -> Customer:
+    return customer
+
+
+@pytest.fixture
+def stranger(owner: Customer) -> Customer:
+    return make_customer("stranger")
+
+
+@pytest.mark.parametrize(("route", "methods"), PRIVATE)
+def test_another_accounts_id_is_not_found_and_nothing_changes(
+    route: str, methods: frozenset[str], owner: Customer, stranger: Customer
+) -> None:
+    (name,) = parameters_of(route)
+    path = "/" + re.sub(r"<.*?>", str(OWNED[name](owner)), route)
+    before = everything()
+    bodies: list[Any] = [
+        {},
+        {"label": "taken-over", "tags": [], "email": "x@y.example"},
+    ]
+    for method in methods:
+        for body in bodies:
+            response = stranger.api.call(method, path, body)
+            assert response.status_code == 404, (method, path)
+            if method != "HEAD":
+                assert response.json() == {"errors": [{"reason": "Not found"}]}
+    assert everything() == before
+
+
+@pytest.mark.parametrize(("route", "methods"), PRIVATE)
+def test_the_owner_finds_it(
+    route: str, methods: frozenset[str], owner: Customer
+) -> None:
+    (name,) = parameters_of(route)
+    path = "/" + re.sub(r"<.*?>", str(OWNED[name](owner)), route)
+    method = "GET" if "GET" in methods else min(methods)
+    assert owner.api.call(method, path, {}).status_code != 404
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_no_list_shows_another_account(
+    path: str, owner: Customer, stranger: Customer
+) -> None:
+    for make in OWNED.values():
+        make(owner)
+    mine = stranger.api.get(path)
+    text = mine.content.decode()
+    assert mine.status_code == 200
+    for word in ("theirs", "laptop", "script", "carol", owner.account.email):
+        assert f'"{word}' not in text, word
