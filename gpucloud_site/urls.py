@@ -1,12 +1,17 @@
-"""Addresses of the site: staff pages under /admin/, the customer API under /v4."""
+"""Addresses of the site: staff pages, the customer API and its reference."""
 
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView
+from django.views.generic import RedirectView, TemplateView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path(
+        "docs/api/",
+        TemplateView.as_view(template_name="api_reference.html"),
+        name="api-reference",
+    ),
     path("v4/", include("instances.api.urls")),
     path("v4beta/", include("instances.api.urls")),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import time
@@ -31,6 +32,10 @@ def checks(layout: Layout) -> dict[str, list[str | Path]]:
         "layers": [programs / "lint-imports"],
         "migrations": [*quiet, "makemigrations", "--check", "--dry-run"],
         "deploy": [*quiet, "check", "--deploy", "--fail-level", "WARNING"],
+        "openapi": [
+            *quiet,
+            *("spectacular", "--validate", "--fail-on-warn", "--file", os.devnull),
+        ],
     }
 
 
