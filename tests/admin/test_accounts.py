@@ -61,6 +61,16 @@ def test_token_is_for_members_only(staff: Client, employee: Account) -> None:
     assert ApiToken.objects.count() == 0
 
 
+def test_scopes_that_are_none_are_refused(staff: Client, employee: Account) -> None:
+    data = {"_form_submitted": "1", "user": member_of(employee), "label": "x"}
+
+    response = staff.post(issue_url(employee), {**data, "scopes": "linodes:all"})
+
+    assert "linodes:all" in response.content.decode()
+    assert "is no scope" in response.content.decode()
+    assert ApiToken.objects.count() == 0
+
+
 def test_opening_the_dialog_issues_nothing(staff: Client, employee: Account) -> None:
     member = member_of(employee)
 

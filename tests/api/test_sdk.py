@@ -5,11 +5,23 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from linode_api4 import ApiError, Image, Instance, LinodeClient, Region, Type
+from linode_api4 import (
+    ApiError,
+    Event,
+    Image,
+    Instance,
+    LinodeClient,
+    OAuthScopes,
+    PersonalAccessToken,
+    Region,
+    SSHKey,
+    Type,
+)
 from linode_api4.objects.filtering import and_, limit, or_, order_by
 
 from instances.jobs import runner
 from instances.models import Account, Job, Plan
+from tests.api.test_profile import KEY
 from tests.builders import make_flag, make_token
 from tests.simulated import SimulatedHypervisor
 
@@ -142,3 +154,74 @@ def test_a_wrong_token_is_told_so(client: LinodeClient) -> None:
     with pytest.raises(ApiError) as refused:
         client.linode.instances()
     assert (refused.value.status, refused.value.errors) == (401, ["Invalid Token"])
+
+
+def test_keys_and_tokens(client: LinodeClient) -> None:
+    key = client.profile.ssh_key_upload(KEY, "laptop")
+    key.label = "desk"
+    assert key.save()
+    (listed,) = client.profile.ssh_keys(SSHKey.label == "desk")
+    assert (listed.id, listed.ssh_key) == (key.id, KEY)
+    assert key.delete()
+    assert len(client.profile.ssh_keys()) == 0
+
+    token = client.profile.token_create(
+        "script", scopes=OAuthScopes.serialize([OAuthScopes.Linodes.read_only])
+    )
+    assert len(token.token) == 64
+    narrow = LinodeClient(token.token, base_url=client.base_url, retry=False)
+    assert len(narrow.linode.instances()) == 0
+    with pytest.raises(ApiError) as refused:
+        narrow.profile.token_create("more")
+    assert refused.value.status == 401
+    assert refused.value.errors == [
+        "Your OAuth token is not authorized to use this endpoint."
+    ]
+    token.label = "cron"
+    assert token.save()
+    shown = client.load(PersonalAccessToken, token.id)
+    assert (shown.label, shown.token) == ("cron", token.token[:8])
+    assert [t.label for t in client.profile.tokens()] == ["test", "cron"]
+    assert token.delete()
+    with pytest.raises(ApiError) as invalid:
+        narrow.linode.instances()
+    assert invalid.value.errors == ["Invalid Token"]
+    narrow.session.close()
+
+
+def test_the_account(client: LinodeClient) -> None:
+    account = client.account()
+    assert (account.company, account.capabilities) == (
+        "SDK",
+        ["Linodes", "GPU Linodes"],
+    )
+    account.email = "pay@example.net"
+    assert account.save()
+    assert Account.objects.get().email == "pay@example.net"
+    profile = client.profile()
+    profile.email = "me@example.net"
+    assert profile.save()
+    assert client.profile().email == "me@example.net"
+    assert [u.username for u in client.account.users()] == [profile.username]
+    assert client.account.settings().managed is False
+    assert len(client.account.maintenance()) == 0
+    assert client.account.notifications() == []
+    assert [a.region for a in client.account.availabilities()] == ["ap-west", "us-east"]
+
+
+def test_tags_and_changes_of_an_instance(client: LinodeClient) -> None:
+    linode = client.linode.instance_create(
+        "g6-standard-2", "us-east", image="gpucloud/probe", root_pass=PASSWORD
+    )
+    linode.label = "omega"
+    linode.tags = ["prod"]
+    assert linode.save()
+    tag = client.tag_create("blue", instances=[linode])
+    assert [t.label for t in client.tags()] == ["blue", "prod"]
+    assert [o.label for o in tag.objects] == ["omega"]
+    assert tag.delete()
+    assert client.load(Instance, linode.id).tags == ["prod"]
+    (event,) = client.account.events(Event.action == "linode_update")
+    assert (event.status, event.entity.id) == ("notification", linode.id)
+    client.account.events_mark_seen(event)
+    assert client.load(Event, event.id).seen
