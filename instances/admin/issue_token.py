@@ -10,7 +10,7 @@ from django.shortcuts import render
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from instances import tokens
+from instances import token_scopes, tokens
 from instances.models import Account
 
 
@@ -41,6 +41,15 @@ class IssueTokenForm(BaseDialogForm):
         user.queryset = get_user_model().objects.filter(
             accounts__pk=object_id or 0, is_active=True
         )
+
+    def clean_scopes(self) -> str:
+        try:
+            return token_scopes.normalised(self.cleaned_data["scopes"])
+        except ValueError as error:
+            raise forms.ValidationError(
+                f"{str(error)!r} is no scope: write CATEGORY:read_only, "
+                "CATEGORY:read_write or *."
+            ) from error
 
 
 def issue_and_show(
