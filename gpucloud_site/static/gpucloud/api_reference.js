@@ -3,6 +3,6 @@ window.SwaggerUIBundle({
   url: "/v4/openapi.json",
   dom_id: "#reference",
   deepLinking: true,
-  docExpansion: "none",
+  docExpansion: "list",
   validatorUrl: null,
 });
