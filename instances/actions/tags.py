@@ -37,7 +37,8 @@ def create(account: Account, label: str, instance_ids: Collection[int]) -> None:
     try:
         with transaction.atomic():
             Tag.objects.create(account=account, label=label)
-            Instance.objects.filter(pk__in=found).update(
+            bare = Instance.objects.filter(pk__in=found, ended_at=None)
+            bare.exclude(tags__contains=[label]).update(
                 tags=_changed("array_append", label), updated_at=Now()
             )
     except IntegrityError:

@@ -11,6 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 from flags.models import Flag
 from instances.models import (
     Account,
+    ApiChange,
     ApiToken,
     Event,
     GpuQuota,
@@ -44,7 +45,7 @@ EDITED_BY_HAND = {
 # Their "add" is a page of its own.
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
-    Alert, ApiToken, Card, CardCheck, CardClaim, CardEvent, Discrepancy, Event, Job,
+    Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim, CardEvent, Discrepancy, Event, Job,
     NodeClaim, Reservation, SSHKey,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)

@@ -182,6 +182,11 @@ def test_a_token_that_says_nothing_is_like_the_one_used(customer: Customer) -> N
     assert made_token(narrow)["scopes"] == "account:read_write events:read_only"
 
 
+def test_an_old_token_of_other_words_passes_them_on(customer: Customer) -> None:
+    old = make_customer(scopes="account:*,gone:read_only", account=customer.account)
+    assert made_token(old)["scopes"] == "account:*,gone:read_only"
+
+
 def test_no_token_makes_a_stronger_one(customer: Customer) -> None:
     narrow = make_customer(
         scopes="account:read_write linodes:read_only", account=customer.account

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from instances import selectors
+from instances.actions import tags as actions
 from instances.choices import EventStatus, Phase
 from instances.models import Event, Instance, Plan, Tag
 from tests.api.builders import Customer, errors_of
@@ -102,6 +104,17 @@ def test_a_tag_goes_on_nobody_elses_linode(
         ("linodes", f"Linode {foreign.pk} is not one of yours")
     ]
     assert Instance.objects.get().tags == []
+
+
+def test_a_tag_that_arrives_twice_is_on_a_linode_once(customer: Customer) -> None:
+    made = make_instance(customer, "alpha")
+    labels_then = selectors.tag_labels_of(customer.account)
+    # As when another request tags the Linode between the check and the change.
+    Instance.objects.update(tags=["blue"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(actions, "tag_labels_of", lambda account: labels_then)
+        actions.create(customer.account, "blue", [made.pk])
+    assert Instance.objects.get().tags == ["blue"]
 
 
 def test_a_linode_of_100_tags_takes_no_more(customer: Customer) -> None:

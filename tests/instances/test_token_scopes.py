@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from instances.token_scopes import allows, exceeding, normalised
+from instances.models import ApiToken
+from instances.token_scopes import CATEGORIES, allows, exceeding, normalised
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,13 @@ def test_allows(held: str, needed: str, allowed: bool) -> None:
 )
 def test_scopes_are_kept_in_one_form(scopes: str, kept: str) -> None:
     assert normalised(scopes) == kept
+
+
+def test_scopes_of_every_category_fit_their_column() -> None:
+    every = normalised(" ".join(f"{name}:*" for name in CATEGORIES))
+    longest = ApiToken._meta.get_field("scopes").max_length
+    assert longest is not None
+    assert len(every) <= longest
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,20 @@ def maintenance_json(instance: Instance) -> shapes.Maintenance:
     }
 
 
+def maintenance_policies() -> list[shapes.MaintenancePolicy]:
+    return [
+        {
+            "slug": MAINTENANCE_POLICY,
+            "label": "Power Off / Power On",
+            "description": "The Linode is powered off: a passed-through card cannot "
+            "migrate.",
+            "type": "power_off_on",
+            "notification_period_sec": 0,
+            "is_default": True,
+        }
+    ]
+
+
 def notification_json(instance: Instance) -> shapes.Notification:
     return {
         "entity": _entity(instance.pk, instance.label),

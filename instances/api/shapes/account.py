@@ -112,6 +112,15 @@ class Maintenance(TypedDict):
     complete_time: Moment | None
 
 
+class MaintenancePolicy(TypedDict):
+    slug: Annotated[str, Doc("As Linodes name it.", "linode/power_off_on")]
+    label: Annotated[str, Doc("For people.", "Power Off / Power On")]
+    description: str
+    type: Annotated[str, Doc("What happens to the Linode.", "power_off_on")]
+    notification_period_sec: Annotated[int, Doc("Seconds of warning promised.", 0)]
+    is_default: bool
+
+
 class Notification(TypedDict):
     entity: Entity
     type: Annotated[str, Doc("maintenance is all there is.", "maintenance")]

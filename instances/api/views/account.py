@@ -16,7 +16,7 @@ from instances.api.filter_fields import (
     USER_FIELDS,
 )
 from instances.api.gpu_regions import gpu_region_ids
-from instances.api.listing import listing
+from instances.api.listing import listing, listing_of_objects
 from instances.api.openapi.operations import operation
 from instances.api.parsing import body_object, is_storable
 from instances.api.serializers import account as serializers
@@ -114,6 +114,12 @@ class MaintenanceListView(_AccountEndpoint):
     def get(self, request: Request) -> Response:
         rows = disturbed_instances_of(self.account)
         return listing(request, rows, MAINTENANCE_FIELDS, serializers.maintenance_json)
+
+
+class MaintenancePolicyListView(Endpoint):
+    @operation("List maintenance policies", shapes.MaintenancePolicy, fields={})
+    def get(self, request: Request) -> Response:
+        return listing_of_objects(request, serializers.maintenance_policies(), {})
 
 
 class NotificationListView(_AccountEndpoint):

@@ -110,8 +110,8 @@ def _checked(
         )
     if problems:
         raise InvalidRequest(problems)
-    wanted = used.scopes if scopes is None else str(scopes)
-    return str(label), token_scopes.normalised(wanted), expires_at
+    kept = used.scopes if scopes is None else token_scopes.normalised(str(scopes))
+    return str(label), kept, expires_at
 
 
 def _scopes_problem(scopes: Any, used: ApiToken) -> str | None:
