@@ -11,6 +11,18 @@ from instances.exceptions import InvalidRequest
 from instances.models import Account
 
 MAX_KEY_LENGTH = 200
+# As the OpenAPI document describes it.
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key with the same body answers with what the first made.",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_KEY_LENGTH,
+        "pattern": "^[!-~]*$",
+    },
+}
 _BIGINT = 2**63
 NO_IMAGE = "You must specify an image. Machines without one cannot be had yet."
 _NOT_YET = "cannot be had yet; leave it out"

@@ -6,12 +6,14 @@ SHARED says what its id is of.
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.core import serializers
 from django.urls import URLPattern
+from django.utils import timezone
 
 from instances import tokens
 from instances.api.urls import urlpatterns
@@ -50,6 +52,12 @@ def _token(owner: Customer) -> int:
     return tokens.issue(owner.account, user, "script", tokens.new_secret()).pk
 
 
+def _reservation(owner: Customer) -> int:
+    expires = f"{timezone.now() + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}"
+    body = {"type": ORDER["type"], "region": ORDER["region"], "expires": expires}
+    return int(owner.api.post("/gpucloud/reservations", body).json()["id"])
+
+
 def _tag(owner: Customer) -> str:
     assert owner.api.post("/tags", {"label": "theirs"}).status_code == 200
     return "theirs"
@@ -61,6 +69,7 @@ OWNED: dict[str, Callable[[Customer], object]] = {
     "event_id": _event,
     "key_id": _key,
     "token_id": _token,
+    "reservation_id": _reservation,
     "username": lambda owner: owner.username,
     "label": _tag,
 }

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.test import Client
 from django.urls import URLPattern
+from django.utils import timezone
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
@@ -139,6 +141,11 @@ def test_real_answers_are_as_the_document_says(
         "/v4/profile/sshkeys": {"label": "desk", "ssh_key": KEY},
         "/v4/profile/tokens": {"label": "more", "expiry": "2199-01-31T12:00:00"},
         "/v4/tags": {"label": "another"},
+        "/v4/gpucloud/reservations": {
+            "type": "g6-standard-2",
+            "region": "us-east",
+            "expires": f"{timezone.now() + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}",
+        },
     }
     made = {name: make(customer) for name, make in OWNED.items()}
     ids: dict[str, Any] = made | SHARED_IDS

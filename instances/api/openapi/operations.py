@@ -21,7 +21,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """answer: a TypedDict, or `str` for plain text.
+    """answer: a TypedDict, a bare list of one, or `str` for plain text.
 
     fields: of a list, the names that X-Filter may use; None for what is no list.
     refuses: statuses beside those that follow from the method and the path.

@@ -1,14 +1,13 @@
 """Reservations, quotas and availability as plain dicts."""
 
-from typing import Any
-
 from instances.api import wire
+from instances.api.shapes import reservations as shapes
 from instances.models import Plan, Reservation
 from instances.quotas import GpuUse
 from inventory.models import Region
 
 
-def reservation_json(reservation: Reservation) -> dict[str, Any]:
+def reservation_json(reservation: Reservation) -> shapes.Reservation:
     """Needs plan and region, and the annotation linode_id of reservations_of()."""
     return {
         "id": reservation.pk,
@@ -23,7 +22,7 @@ def reservation_json(reservation: Reservation) -> dict[str, Any]:
     }
 
 
-def quota_json(use: GpuUse) -> dict[str, Any]:
+def quota_json(use: GpuUse) -> shapes.Quota:
     return {
         "gpu_model": use.gpu_model.slug,
         "label": use.gpu_model.name,
@@ -32,5 +31,7 @@ def quota_json(use: GpuUse) -> dict[str, Any]:
     }
 
 
-def availability_json(region: Region, plan: Plan, fits: int) -> dict[str, Any]:
+def availability_json(
+    region: Region, plan: Plan, fits: int
+) -> shapes.RegionAvailability:
     return {"region": region.slug, "plan": plan.slug, "available": fits > 0}

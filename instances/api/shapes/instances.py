@@ -100,6 +100,7 @@ class LinodeCreate(TypedDict, total=False):
     authorized_keys: Annotated[list[str], Doc("OpenSSH public keys.")]
     authorized_users: Annotated[list[str], Doc("Usernames whose keys are taken.")]
     booted: Annotated[bool, Doc("true is all there is.", True)]
+    reservation: Annotated[int, Doc("Use the capacity that this one keeps.", 5)]
 
 
 class LinodeUpdate(TypedDict, total=False):

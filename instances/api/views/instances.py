@@ -11,7 +11,7 @@ from instances.actions.launch import launch
 from instances.actions.update import update
 from instances.api.changes import changes_in
 from instances.api.create_request import (
-    MAX_KEY_LENGTH,
+    IDEMPOTENCY_KEY,
     idempotency_key,
     is_list_of_strings,
     order_from,
@@ -26,18 +26,6 @@ from instances.api.shapes import instances as shapes
 from instances.exceptions import IdempotencyConflict
 from instances.models import Account, Instance
 from instances.selectors import instances_of
-
-_IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "The same key with the same body answers with the first Linode.",
-    "schema": {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": MAX_KEY_LENGTH,
-        "pattern": "^[!-~]*$",
-    },
-}
 
 
 def owned_instance(account: Account, instance_id: int) -> Instance:
@@ -60,7 +48,7 @@ class InstanceListView(Endpoint):
         "Create a Linode",
         shapes.Linode,
         takes=shapes.LinodeCreate,
-        headers=(_IDEMPOTENCY_KEY,),
+        headers=(IDEMPOTENCY_KEY,),
     )
     def post(self, request: Request) -> Response:
         key = idempotency_key(request.headers.get("Idempotency-Key"))

@@ -11,13 +11,15 @@ from rest_framework.response import Response
 from instances.actions.reserve import ReservationOrder, release_reservation, reserve
 from instances.actions.sale import offer
 from instances.api import wire
-from instances.api.create_request import idempotency_key
+from instances.api.create_request import IDEMPOTENCY_KEY, idempotency_key
 from instances.api.endpoint import Endpoint
 from instances.api.errors import Problem
 from instances.api.filter_fields import RESERVATION_FIELDS
 from instances.api.listing import listing
+from instances.api.openapi.operations import operation
 from instances.api.parsing import body_object
 from instances.api.serializers.reservations import reservation_json
+from instances.api.shapes import reservations as shapes
 from instances.exceptions import InvalidRequest, ReservationEnded
 from instances.models import Account, Reservation
 from instances.selectors import reservations_of
@@ -35,10 +37,17 @@ def _owned(account: Account, reservation_id: int) -> Reservation:
 class ReservationListView(Endpoint):
     category = "linodes"
 
+    @operation("List reservations", shapes.Reservation, fields=RESERVATION_FIELDS)
     def get(self, request: Request) -> Response:
         rows = reservations_of(self.account)
         return listing(request, rows, RESERVATION_FIELDS, reservation_json)
 
+    @operation(
+        "Reserve capacity",
+        shapes.Reservation,
+        takes=shapes.ReservationCreate,
+        headers=(IDEMPOTENCY_KEY,),
+    )
     def post(self, request: Request) -> Response:
         key = idempotency_key(request.headers.get("Idempotency-Key"))
         body = body_object(request)
@@ -97,9 +106,11 @@ def _moment(text: str) -> datetime | None:
 class ReservationView(Endpoint):
     category = "linodes"
 
+    @operation("View a reservation", shapes.Reservation)
     def get(self, request: Request, reservation_id: int) -> Response:
         return Response(reservation_json(_owned(self.account, reservation_id)))
 
+    @operation("Release a reservation")
     def delete(self, request: Request, reservation_id: int) -> Response:
         try:
             release_reservation(reservation_id, self.actor, self.account)
