@@ -4,10 +4,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from flags.models import Flag
 from instances import holds
-from instances.models import GpuQuota, Instance, Plan, Reservation
+from instances.models import (
+    ApiChange,
+    GpuQuota,
+    Instance,
+    Plan,
+    Reservation,
+)
 from inventory.choices import HostPolicy
 from inventory.models import CardClaim, Host
 from tests.api.builders import ORDER, ApiClient, Customer, errors_of, make_customer
@@ -278,3 +285,44 @@ def test_availability_is_ordered_paged_and_refuses_strange_filters(
     assert page == {"data": [], "page": 2, "pages": 1, "results": 4}
     for wrong in ('{"cards": 1}', '{"available": 1}', '{"available": {"+gt": true}}'):
         assert customer.api.get(path, x_filter=wrong).status_code == 400
+
+
+def test_a_token_that_may_only_read_reserves_and_releases_nothing(
+    customer: Customer, shop: dict[str, Plan]
+) -> None:
+    row = customer.api.post(PATH, wanted()).json()["id"]
+    reader = make_customer(scopes="linodes:read_only", account=customer.account)
+
+    refused = [reader.api.post(PATH, wanted()), reader.api.delete(f"{PATH}/{row}")]
+
+    assert [answer.status_code for answer in refused] == [401, 401]
+    accepted = {answer["X-Accepted-OAuth-Scopes"] for answer in refused}
+    assert accepted == {"linodes:read_write"}
+    assert reader.api.get(f"{PATH}/{row}").json()["status"] == "active"
+    assert Reservation.objects.count() == 1
+
+
+def test_reserving_and_releasing_are_on_the_trail(
+    customer: Customer, shop: dict[str, Plan]
+) -> None:
+    row = customer.api.post(PATH, wanted()).json()["id"]
+    customer.api.post(PATH, {})
+    customer.api.delete(f"{PATH}/{row}")
+
+    trail = ApiChange.objects.order_by("pk")
+
+    assert list(trail.values_list("method", "path", "status", "object_id")) == [
+        ("POST", f"/v4{PATH}", 200, str(row)),
+        ("POST", f"/v4{PATH}", 400, ""),
+        ("DELETE", f"/v4{PATH}/{row}", 200, ""),
+    ]
+
+
+@override_settings(API_RATE_LIMIT=1, API_RATE_WINDOW_S=10**9)
+def test_reserving_counts_in_the_rate_limit(
+    customer: Customer, shop: dict[str, Plan]
+) -> None:
+    answers = [customer.api.post(PATH, wanted()) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert Reservation.objects.count() == 1
