@@ -138,7 +138,8 @@ def compare(hosts: int, peer: Path | None) -> None:
         own = servers.serving(
             ".venv/bin/gunicorn",
             "gpucloud_site.wsgi:application",
-            {"DATABASE_URL": url},
+            # Counted as for anybody, and never reached.
+            {"DATABASE_URL": url, "GPUCLOUD_API_RATE_LIMIT": str(10**9)},
         )
         sides = [
             Side("gpucloud", *stack.enter_context(own), reservation_cycle(tokens), OURS)

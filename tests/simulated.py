@@ -145,7 +145,7 @@ class SimulatedHypervisor:
         """Every domain is off; none starts by itself, and cards keep their bytes."""
         with self._lock:
             self.states = dict.fromkeys(self.states, DomainState.OFF)
-            self.cpu_time_s = 1.0
+            self.cpu_time_s /= 2
 
     def take_out(self, slot: str) -> list[str]:
         """Take the card out of its slot, or have it fall off the bus; return it."""

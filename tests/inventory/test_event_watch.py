@@ -187,3 +187,5 @@ def test_driver_tells_of_domains_and_cards_until_the_host_is_gone(
         next(told)
     subscription.close()
     hypervisor.close()
+    # The next test takes the host as it is.
+    clean_virtual_host.wait_until_ready()
