@@ -42,7 +42,7 @@ def enrol(django: Django, name: str, libvirt_uri: str) -> None:
 
 def wait_for_cards(django: Django) -> None:
     """Wait until no card waits for its check any more, so that it can be sold."""
-    django.manage("wait_for_cards", "--timeout", str(CARDS_READY_S))
+    django.manage("wait_for_cards", "--look-first", "--timeout", str(CARDS_READY_S))
 
 
 def bootstrap(django: Django, secrets: Mapping[str, Any]) -> None:

@@ -4,11 +4,28 @@ import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Q
 
-from inventory.choices import CLEANING_CONDITIONS
-from inventory.models import Card
+from inventory.choices import CLEANING_CONDITIONS, HostPolicy
+from inventory.ledger import clock
+from inventory.models import Card, Host
 
 _PAUSE_S = 0.5
+
+
+def _look(deadline: float) -> None:
+    """Have the hosts looked at, and wait for it."""
+    hosts = Host.objects.exclude(policy=HostPolicy.RETIRED)
+    began = clock()
+    hosts.update(reconcile_due_at=began)
+    unseen = hosts.filter(Q(reconciled_at=None) | Q(reconciled_at__lt=began))
+    while names := [host.name for host in unseen.all()]:
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"nobody has looked at {', '.join(names)}: see that worker and watch run, "
+                "and that the hosts answer."
+            )
+        time.sleep(_PAUSE_S)
 
 
 class Command(BaseCommand):
@@ -18,9 +35,18 @@ class Command(BaseCommand):
         parser.add_argument(
             "--timeout", type=float, default=180.0, metavar="SECONDS", dest="timeout_s"
         )
+        parser.add_argument(
+            "--look-first",
+            action="store_true",
+            help="have every host looked at before: one that has booted has all to check",
+        )
 
-    def handle(self, *_: Any, timeout_s: float, **__: Any) -> None:
+    def handle(
+        self, *_: Any, timeout_s: float, look_first: bool = False, **__: Any
+    ) -> None:
         deadline = time.monotonic() + timeout_s
+        if look_first:
+            _look(deadline)
         waiting = Card.objects.filter(
             condition__in=CLEANING_CONDITIONS, claims__released_at__isnull=False
         ) | Card.objects.filter(condition__in=CLEANING_CONDITIONS, claims=None)
