@@ -4,7 +4,9 @@ Each function runs in the caller's transaction, and the reservation's row decide
 whoever changes its state first has it.
 """
 
-from django.db import transaction
+import logging
+
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from instances.choices import ReservationState
@@ -15,6 +17,8 @@ from inventory.exceptions import NotClaimable
 from inventory.ledger import Actor, clock, lock_hosts_of, release, take_up
 from inventory.models import Region
 from inventory.snapshots import accepting_hosts
+
+logger = logging.getLogger(__name__)
 
 _EXPIRY = "system:expiry"
 _AT_ONCE = 100
@@ -49,16 +53,20 @@ def let_go(
 def expire_due() -> int:
     """Free what is held beyond its time; returns how many reservations expired.
 
-    Each in a transaction of its own: a crash leaves the others for the next call.
+    Each in a transaction of its own: a crash leaves the others for the next call, and one
+    that cannot be ended keeps nobody else waiting.
     """
     due = Reservation.objects.filter(
         state=ReservationState.ACTIVE, expires_at__lte=Now()
     ).order_by("expires_at")
     expired = 0
     for pk in list(due.values_list("pk", flat=True)[:_AT_ONCE]):
-        with transaction.atomic():
-            actor = Actor(_EXPIRY, f"reservation {pk} has expired")
-            expired += let_go(pk, ReservationState.EXPIRED, actor)
+        actor = Actor(_EXPIRY, f"reservation {pk} has expired")
+        try:
+            with transaction.atomic():
+                expired += let_go(pk, ReservationState.EXPIRED, actor)
+        except IntegrityError:
+            logger.exception("reservation %s cannot be ended", pk)
     return expired
 
 

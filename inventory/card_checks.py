@@ -102,10 +102,16 @@ def record_check(card_id: int, result: CheckResult, actor: str) -> CardCheck:
 
 
 def admit(card_id: int, actor: Actor) -> None:
-    """Put a tested card on sale; one that is ready already stays so."""
+    """Put a tested card on sale; one that is ready already stays so.
+
+    A card that somebody had after its test was queued has to be scrubbed first.
+    """
     with transaction.atomic():
         host, card = locked_card(card_id)
         if card.condition == CardCondition.READY:
+            return
+        if needs_sanitising(card):
+            change_condition(card, CardCondition.DIRTY, actor)
             return
         proof = card.checks.filter(kind=CheckKind.TEST).first()
         change_condition(card, CardCondition.READY, actor, check=proof)

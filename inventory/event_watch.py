@@ -135,7 +135,11 @@ class _Listener:
     def _listen(self) -> bool:
         """Listen until it ends; say whether anything could be heard at all."""
         is_open = False
-        current = self._current = self._subscribe(self.uri)
+        try:
+            current = self._current = self._subscribe(self.uri)
+        except HypervisorError as error:
+            logger.warning("no events: %s", error)
+            return False
         try:
             # stop() found no subscription to interrupt if it came before this one.
             if self._stopped.is_set():

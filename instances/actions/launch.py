@@ -10,8 +10,9 @@ from django.db import IntegrityError, transaction
 from instances.actions.sale import offer
 from instances.choices import ImageStatus, JobKind
 from instances.claiming import claim_capacity
-from instances.exceptions import IdempotencyConflict, InvalidRequest, NoCapacity
+from instances.exceptions import InvalidRequest, NoCapacity
 from instances.holds import locked_for_use, use
+from instances.idempotency import made_before
 from instances.instance_names import (
     LABEL_TAKEN,
     label_is_taken,
@@ -36,8 +37,7 @@ class LaunchOrder:
     """What was asked for, unchecked. actor: user:NAME; username: as events show it.
 
     plan, region, image: slugs. reservation: the id of one that is to be used.
-    idempotency_key: a repeat with the same key and content
-    returns the first instance.
+    idempotency_key: a repeat with the same key and content returns the first instance.
     """
 
     account: Account
@@ -89,16 +89,7 @@ def launch(order: LaunchOrder) -> Instance:
 
 
 def _repeated(order: LaunchOrder) -> Instance | None:
-    if not order.idempotency_key:
-        return None
-    first = Instance.objects.filter(
-        account=order.account, idempotency_key=order.idempotency_key
-    ).first()
-    if first is not None and first.request_digest != order.digest:
-        raise IdempotencyConflict(
-            "This Idempotency-Key was used for another request. Use a new key."
-        )
-    return first
+    return made_before(order, Instance.objects.all())
 
 
 def _launch(order: LaunchOrder) -> Instance:

@@ -13,12 +13,12 @@ from instances.actions.sale import offer
 from instances.choices import ReservationState
 from instances.claiming import claim_capacity
 from instances.exceptions import (
-    IdempotencyConflict,
     InvalidRequest,
     NoCapacity,
     ReservationEnded,
 )
 from instances.holds import let_go
+from instances.idempotency import made_before
 from instances.models import Account, Reservation
 from instances.placement import NoFit
 from instances.quotas import check_quota
@@ -68,18 +68,7 @@ def reserve(order: ReservationOrder) -> Reservation:
 
 
 def _repeated(order: ReservationOrder) -> Reservation | None:
-    if not order.idempotency_key:
-        return None
-    first = (
-        Reservation.objects.select_related("plan", "region")
-        .filter(account=order.account, idempotency_key=order.idempotency_key)
-        .first()
-    )
-    if first is not None and first.request_digest != order.digest:
-        raise IdempotencyConflict(
-            "This Idempotency-Key was used for another request. Use a new key."
-        )
-    return first
+    return made_before(order, Reservation.objects.select_related("plan", "region"))
 
 
 def _reserve(order: ReservationOrder) -> Reservation:

@@ -3,6 +3,7 @@
 They stand above the inventory: to look again, and to know whose a domain is, takes both.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
@@ -84,38 +85,36 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
                 context["holder_name"] = holder_names([row.consumer])[row.consumer]
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _open_row(
-        self, request: HttpRequest, object_id: str | None
-    ) -> Discrepancy | None:
+    def _may(
+        self,
+        request: HttpRequest,
+        object_id: str | None,
+        permission: str,
+        is_for: Callable[[Discrepancy], bool] = lambda _: True,
+    ) -> bool:
+        """Say whether to offer an action that is for open rows; is_for: for which."""
+        if not request.user.has_perm(permission):
+            return False
+        # What was sent is judged by the action, which says why it refuses.
+        if request.method == "POST":
+            return True
         row: Discrepancy = object_or_404(self, request, object_id or "")
-        return row if row.resolved_at is None else None
+        return row.resolved_at is None and is_for(row)
 
     def has_look_again_permission(
         self, request: HttpRequest, object_id: str | None = None
     ) -> bool:
-        if not request.user.has_perm("inventory.change_discrepancy"):
-            return False
-        return request.method == "POST" or bool(self._open_row(request, object_id))
+        return self._may(request, object_id, "inventory.change_discrepancy")
 
     def has_accept_move_permission(
         self, request: HttpRequest, object_id: str | None = None
     ) -> bool:
-        if not request.user.has_perm("inventory.change_card"):
-            return False
-        if request.method == "POST":
-            return True
-        row = self._open_row(request, object_id)
-        return row is not None and row.kind == DiscrepancyKind.CARD_MOVED
+        return self._may(request, object_id, "inventory.change_card", _is_move)
 
     def has_remove_guest_permission(
         self, request: HttpRequest, object_id: str | None = None
     ) -> bool:
-        if not request.user.has_perm("inventory.change_card"):
-            return False
-        if request.method == "POST":
-            return True
-        row = self._open_row(request, object_id)
-        return row is not None and is_check_guest(row)
+        return self._may(request, object_id, "inventory.change_card", is_check_guest)
 
     def has_force_release_permission(
         self, request: HttpRequest, object_id: str | None = None
@@ -172,7 +171,7 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, form: ReasonForm, object_id: str
     ) -> HttpResponse:
         row = object_or_404(self, request, object_id)
-        if row.kind != DiscrepancyKind.CARD_MOVED or row.card_id is None:
+        if not _is_move(row):
             return leave_dialog(request, _url(row), refused="It is about no move.")
         try:
             card = accept_move(
@@ -219,6 +218,10 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         row = object_or_404(self, request, object_id)
         return force_release_dialog(self, request, form, row, row.consumer, _url(row))
+
+
+def _is_move(row: Discrepancy) -> bool:
+    return row.kind == DiscrepancyKind.CARD_MOVED and row.card_id is not None
 
 
 def _url(row: Discrepancy) -> str:

@@ -18,23 +18,29 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class DriverChild:
-    """One `python -m inventory.hypervisor.libvirt_driver`, which opens one URI."""
+    """One `python -m inventory.hypervisor.libvirt_driver`, which opens one URI.
+
+    Making it raises HostUnreachable if no process can be started.
+    """
 
     def __init__(self, uri: str, *options: str) -> None:
         self._uri = uri
         self._buffer = b""
-        self._process = subprocess.Popen(  # noqa: S603 -- our own module, no shell
-            [
-                sys.executable,
-                *("-m", "inventory.hypervisor.libvirt_driver", uri),
-                *options,
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=_ROOT,
-            # A session of its own: a Ctrl-C at the web server must not cut it off.
-            start_new_session=True,
-        )
+        command = ["-m", "inventory.hypervisor.libvirt_driver", uri, *options]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 -- our own module, no shell
+                [sys.executable, *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=_ROOT,
+                # A session of its own: a Ctrl-C at the web server must not cut it off.
+                start_new_session=True,
+            )
+        except OSError as error:
+            # No memory or no process number left here: nothing is known of the host.
+            raise HostUnreachable(
+                f"{uri}: no driver can be started: {error}"
+            ) from error
 
     @property
     def is_running(self) -> bool:

@@ -261,6 +261,21 @@ def test_a_token_sees_those_of_its_user_and_account_alone(customer: Customer) ->
     assert not ApiToken.objects.exclude(revoked_at=None).exists()
 
 
+def test_no_token_outlives_the_one_that_makes_it(customer: Customer) -> None:
+    ApiToken.objects.update(expires_at=datetime(2199, 1, 31, 12, tzinfo=UTC))
+    for later in (None, "2199-01-31T12:00:01"):
+        response = customer.api.post("/profile/tokens", {"label": "x", "expiry": later})
+        assert response.status_code == 400
+        assert errors_of(response) == [
+            (
+                "expiry",
+                "expiry must be 2199-01-31T12:00:00 or earlier: the token you use ends "
+                "then",
+            )
+        ]
+    assert made_token(customer, expiry="2199-01-31T12:00:00")["id"]
+
+
 def test_an_expired_token_is_not_listed(customer: Customer) -> None:
     made = made_token(customer, expiry="2199-01-31T12:00:00")
     ApiToken.objects.filter(pk=made["id"]).update(

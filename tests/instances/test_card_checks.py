@@ -341,6 +341,38 @@ def test_lab_that_skips_checks_says_so_in_the_evidence(settings: object) -> None
     assert hypervisor.volumes == {}
 
 
+def test_card_that_a_stranger_had_during_its_test_is_scrubbed_before_it_is_sold() -> (
+    None
+):
+    host = make_host(cards_per_node=(1,), condition=CardCondition.UNVERIFIED)
+    card = host.cards.get()
+    hypervisor = SimulatedHypervisor()
+    (job_id,) = card_work.plan(host.pk)
+
+    def seen(name: str) -> None:
+        if name == "start_domain" and not card.discrepancies.exists():
+            card.discrepancies.create(
+                host=host,
+                kind="unclaimed_hostdev",
+                subject="0000:21:00.0",
+                first_seen_at=clock(),
+                last_seen_at=clock(),
+                resolved_at=clock(),
+            )
+
+    work([job_id], Faulty(hypervisor, seen))
+
+    card.refresh_from_db()
+    assert card.condition == "ready"
+    # Tested, sent back, scrubbed and tested again; none of it counts as failed.
+    kinds = card.checks.order_by("pk").values_list("kind", "outcome")
+    assert list(kinds)[-3:] == [
+        ("test", "passed"),
+        ("sanitise", "passed"),
+        ("test", "passed"),
+    ]
+
+
 def test_card_quarantined_in_its_check_stays_so() -> None:
     host = make_host(cards_per_node=(1,))
     card = make_card(host.nodes.get(), "0000:29:00", condition=CardCondition.DIRTY)

@@ -2,9 +2,10 @@
 
 import uuid
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from instances import holds, tasks
@@ -165,6 +166,29 @@ def test_crash_while_it_expires_leaves_it_as_it_was(
 
     monkeypatch.undo()
     assert holds.expire_due() == 1
+
+
+def test_reservation_that_cannot_be_ended_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_host()
+    broken, other = make_reservation(), make_reservation()
+    let_it_be_over(broken)
+    let_it_be_over(other)
+    release = holds.release
+
+    def refuse(consumer: UUID, actor: Actor) -> list[int]:
+        if consumer == broken.uuid:
+            raise IntegrityError("the database refuses")
+        return release(consumer, actor)
+
+    monkeypatch.setattr(holds, "release", refuse)
+
+    assert holds.expire_due() == 1
+
+    broken.refresh_from_db()
+    other.refresh_from_db()
+    assert (broken.state, other.state) == ("active", "expired")
 
 
 @pytest.mark.parametrize("line", ["lock_hosts_of", "take_up", "clock"])

@@ -1,6 +1,7 @@
 """Which hosts are worth a look, as their subscriptions come, tell, and go."""
 
 import queue
+import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
@@ -141,6 +142,35 @@ def test_host_that_is_followed_no_more_is_let_go(
         thread.join(SOON_S)
     assert (wires["one"].live, wires["ice"].live) == (0, 0)
     assert watch.wait(0.0) == {}
+
+
+def test_host_is_listened_to_once_its_driver_can_be_started(
+    wires: dict[str, Wire],
+) -> None:
+    starts = iter([False, True])
+
+    def subscribe(uri: str) -> Wire:
+        if not next(starts):
+            raise HostUnreachable("no driver can be started")
+        return wires[uri](uri)
+
+    watch = EventWatch(subscribe, first_pause_s=0.01)
+    watch.follow({1: "one"})
+
+    assert wires["one"].opened.get(timeout=SOON_S)
+    watch.stop()
+
+
+def test_driver_that_cannot_be_started_says_nothing_of_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+
+    with pytest.raises(HostUnreachable, match="no driver can be started"):
+        SupervisedHypervisor("test:///default").domains()
 
 
 def test_driver_opens_and_ends_with_its_reader() -> None:

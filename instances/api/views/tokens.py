@@ -108,6 +108,12 @@ def _checked(
         problems.append(
             ("expiry", "expiry must be in the future, like 2030-01-31T12:00:00 (UTC)")
         )
+    elif used.expires_at and (expires_at is None or expires_at > used.expires_at):
+        # Whoever steals a token that ends soon must not make one that does not.
+        ends = wire.time_of(used.expires_at)
+        problems.append(
+            ("expiry", f"expiry must be {ends} or earlier: the token you use ends then")
+        )
     if problems:
         raise InvalidRequest(problems)
     kept = used.scopes if scopes is None else token_scopes.normalised(str(scopes))
