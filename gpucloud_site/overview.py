@@ -20,7 +20,7 @@ ROWS_SHOWN = 10
 # (field of RegionCards, heading, "state" of the card list, what it means; of unknown, its age).
 _COLUMNS = (
     ("total", "Total", "fleet", "Cards of all hosts, but for the retired."),
-    ("used", "Used", "used", "Held by an instance."),
+    ("used", "Used", "used", "Held by an instance or a reservation."),
     ("free", "Free", "free", "Ready, and held by nobody."),
     ("sellable", "Sellable", "sellable", "One-card launches that fit now."),
     ("cleaning", "Cleaning", "cleaning", "Unverified, dirty or in work."),

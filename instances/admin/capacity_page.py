@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -68,7 +69,8 @@ def capacity_page(request: HttpRequest) -> HttpResponse:
     """Show the page; what is asked stands in the address, so nothing is ever written."""
     if not request.user.has_perms(PERMISSIONS):
         raise PermissionDenied
-    first = Region.objects.first()
+    # A region without a host has nothing to show at first sight.
+    first = Region.objects.annotate(size=Count("hosts")).order_by("-size", "pk").first()
     given = request.GET.dict()
     if first is not None:
         given.setdefault("region", first.slug)

@@ -8,7 +8,7 @@ from instances.models import Account
 from inventory.choices import HostPolicy
 from inventory.models import Card, Host
 from tests.admin.conftest import browser_of
-from tests.builders import make_host
+from tests.builders import make_host, make_region
 
 # The page sees one moment, in a transaction that has to be the outermost.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,6 +33,14 @@ def test_before_and_after_stand_side_by_side(staff: Client, fleet: Host) -> None
     fleet.refresh_from_db()
     assert (Host.objects.count(), fleet.policy) == (1, HostPolicy.IN_SERVICE)
     assert card.condition == Card.objects.get(pk=card.pk).condition
+
+
+def test_page_begins_with_the_region_that_has_hosts(staff: Client, fleet: Host) -> None:
+    make_region("ap-south")
+
+    page = staff.get("/admin/capacity/")
+
+    assert [row.before for row in page.context["rows"]] == [4, 2]
 
 
 def test_stranded_cards_are_listed_with_their_reason(
