@@ -18,7 +18,8 @@ REMEDIES: dict[DiscrepancyKind, str] = {
     ),
     K.UNCLAIMED_HOSTDEV: (
         "A guest has a card that it does not hold: the card is not sold. Find out who "
-        "attached it, and detach it on the host or delete the instance."
+        "attached it, and detach it on the host or delete the instance. Then it is "
+        "scrubbed and tested before it is sold."
     ),
     K.HOSTDEV_MISSING: (
         "The customer pays for a card that the guest lacks. Attach it on the host as it "
