@@ -77,11 +77,14 @@ def _translates(
 
 
 class LibvirtHypervisor:
-    """The port over one libvirt connection, which it opens itself."""
+    """The port over one libvirt connection, which it opens itself.
 
-    def __init__(self, uri: str) -> None:
+    lost: called when the connection is gone, whether or not a call is under way.
+    """
+
+    def __init__(self, uri: str, lost: Callable[[], None]) -> None:
         self._uri = uri
-        self._connection = _open(uri)
+        self._connection = _open(uri, lost)
 
     def translated(self, error: libvirt.libvirtError) -> HypervisorError:
         """Return our error for libvirt's; a dead connection counts before any code.
@@ -374,8 +377,8 @@ def _error(error: HypervisorError) -> dict[str, Any]:
     return {"error": type(error).__name__, "message": str(error), "code": error.code}
 
 
-def _open(uri: str) -> libvirt.virConnect:
-    """Open a connection that notices when its peer is gone."""
+def _open(uri: str, lost: Callable[[], None]) -> libvirt.virConnect:
+    """Open a connection that notices when its peer is gone, and calls `lost` then."""
     try:
         connection = libvirt.open(uri)
     except libvirt.libvirtError as error:
@@ -383,6 +386,7 @@ def _open(uri: str) -> libvirt.virConnect:
     # Drivers inside the library (test:///) have no peer to keep alive.
     with suppress(libvirt.libvirtError):
         connection.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT)
+    connection.registerCloseCallback(lambda *_: lost(), None)
     return connection
 
 
@@ -407,11 +411,15 @@ def _prepare_libvirt() -> None:
 
 
 def serve(uri: str, requests: TextIO, answers: TextIO) -> None:
-    """Open `uri` and answer one JSON line with one; ends with the input."""
+    """Open `uri` and answer one JSON line with one; ends with the input.
+
+    It ends with the connection, too: the next call then opens another, where it would
+    fail on a dead one although the host is back.
+    """
     _prepare_libvirt()
     send = _Answers(answers).send
     try:
-        hypervisor = LibvirtHypervisor(uri)
+        hypervisor = LibvirtHypervisor(uri, lambda: os._exit(0))
     except HypervisorError as error:
         send(_error(error))
         return
@@ -436,11 +444,10 @@ def tell_events(uri: str, answers: TextIO) -> None:
             send({"subject": device.name(), "what": _DEVICE_EVENTS[event]})
 
     try:
-        connection = _open(uri)
+        connection = _open(uri, lost.set)
     except HypervisorError as error:
         send(_error(error))
         return
-    connection.registerCloseCallback(lambda *_: lost.set(), None)
     lifecycle = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
     connection.domainEventRegisterAny(None, lifecycle, domain_event, None)
     lifecycle = libvirt.VIR_NODE_DEVICE_EVENT_ID_LIFECYCLE

@@ -282,6 +282,21 @@ def test_used_card_is_refused_to_a_second_domain(
 
 
 @pytest.mark.gpuhost
+def test_host_that_is_back_answers_at_the_first_call(
+    virtual_host: VirtualGpuHost,
+) -> None:
+    uri = virtual_host.running().libvirt_uri
+    with contextlib.closing(SupervisedHypervisor(uri)) as hypervisor:
+        before = hypervisor.domains()
+        faults.kill_libvirtd(virtual_host)
+        virtual_host.wait_until_ready()
+
+        # Each worker has a connection of its own: were the first call of each to fail, the
+        # host would count as silent again and again.
+        assert hypervisor.domains() == before
+
+
+@pytest.mark.gpuhost
 def test_frozen_host_costs_a_call_its_deadline_and_no_more(
     virtual_host: VirtualGpuHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
