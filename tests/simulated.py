@@ -7,6 +7,8 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from inventory.exceptions import DomainNotFound, HypervisorError, InvalidXml
@@ -16,7 +18,7 @@ from inventory.hypervisor.console import (
     console_file,
     console_volume,
 )
-from inventory.hypervisor.port import DomainState
+from inventory.hypervisor.port import Backing, DomainState, VolumeFacts
 from inventory.hypervisor.xml import parse_domain
 from inventory.topology import PciAddress
 
@@ -44,6 +46,8 @@ class SimulatedHypervisor:
         self.last_tenant: dict[str, str] = {}
         self.leaks: list[tuple[str, str, str]] = []
         self.volumes: dict[tuple[str, str], bytes] = {}
+        self.disks: dict[tuple[str, str], VolumeFacts] = {}
+        self.filters: list[str] = []
         self._lock = threading.RLock()
 
     def capabilities(self) -> str:
@@ -177,14 +181,108 @@ class SimulatedHypervisor:
         del self.states[uuid], self.documents[uuid]
 
     def ensure_folder_pool(self, name: str, path: str) -> None:
+        if self.pool_sizes.get(name) is None:
+            self.pool_sizes[name] = 8 << 30
         self.volumes.setdefault((name, ""), path.encode())
-        self.pool_sizes[name] = 8 << 30
+
+    def volume(self, pool: str, volume: str) -> VolumeFacts | None:
+        return self.disks.get((pool, volume))
+
+    def volume_names(self, pool: str) -> list[str]:
+        known = {*self.disks, *self.volumes}
+        return sorted(name for held, name in known if held == pool and name)
+
+    def create_volume(
+        self,
+        pool: str,
+        volume: str,
+        capacity: int,
+        format: str,
+        backing: Backing | None = None,
+    ) -> None:
+        with self._lock:
+            self._need_pool(pool)
+            if (pool, volume) in self.disks:
+                raise HypervisorError(f"storage volume '{volume}' exists already", 90)
+            path = ""
+            if backing is not None:
+                self._need_volume(backing.pool, backing.volume)
+                path = self._path(backing.pool, backing.volume)
+            self.disks[pool, volume] = VolumeFacts(capacity, 0, format, path)
+            self.volumes[pool, volume] = b""
+
+    def clone_volume(self, pool: str, volume: str, source: Backing) -> None:
+        with self._lock:
+            facts = self._need_volume(source.pool, source.volume)
+            self.create_volume(pool, volume, facts.capacity, "qcow2")
+            self._fill(pool, volume, self.volumes[source.pool, source.volume])
+
+    def resize_volume(self, pool: str, volume: str, capacity: int) -> None:
+        with self._lock:
+            facts = self._need_volume(pool, volume)
+            if capacity < facts.capacity:
+                raise HypervisorError("cannot shrink a volume", 8)
+            self.disks[pool, volume] = replace(facts, capacity=capacity)
+
+    def wipe_volume(self, pool: str, volume: str) -> None:
+        with self._lock:
+            if (pool, volume) in self.disks:
+                self._fill(pool, volume, b"")
+
+    def upload_volume(
+        self, pool: str, volume: str, source: str, offset: int, length: int
+    ) -> None:
+        with Path(source).open("rb") as file:
+            file.seek(offset)
+            part = file.read(length)
+        with self._lock:
+            self._need_volume(pool, volume)
+            content = self.volumes[pool, volume].ljust(offset, b"\0")
+            self._fill(
+                pool, volume, content[:offset] + part + content[offset + len(part) :]
+            )
+
+    def write_volume(self, pool: str, volume: str, content: bytes) -> None:
+        with self._lock:
+            self.create_volume(pool, volume, len(content), "raw")
+            self._fill(pool, volume, content)
+
+    def define_filter(self, xml: str) -> None:
+        self.filters.append(xml)
+
+    def _path(self, pool: str, volume: str) -> str:
+        return f"{self.volumes[pool, ''].decode()}/{volume}"
+
+    def _need_pool(self, pool: str) -> None:
+        if (pool, "") not in self.volumes:
+            raise HypervisorError(f"no storage pool with matching name '{pool}'", 49)
+
+    def _need_volume(self, pool: str, volume: str) -> VolumeFacts:
+        self._need_pool(pool)
+        if (pool, volume) not in self.disks:
+            raise HypervisorError(f"no storage vol with matching name '{volume}'", 50)
+        return self.disks[pool, volume]
+
+    def _fill(self, pool: str, volume: str, content: bytes) -> None:
+        """Have a volume hold `content`, which takes room of its pool."""
+        facts = self.disks[pool, volume]
+        free = (self.pool_sizes[pool] or 0) + facts.allocation - len(content)
+        if free < 0:
+            raise HypervisorError("cannot extend file: No space left on device", 38)
+        self.pool_sizes[pool] = free
+        self.volumes[pool, volume] = content
+        form = "qcow2" if content.startswith(b"QFI\xfb") else facts.format
+        self.disks[pool, volume] = replace(facts, allocation=len(content), format=form)
 
     def read_volume_tail(self, pool: str, volume: str, max_bytes: int) -> bytes:
         return self.volumes.get((pool, volume), b"")[-max_bytes:]
 
     def delete_volume(self, pool: str, volume: str) -> None:
-        self.volumes.pop((pool, volume), None)
+        with self._lock:
+            facts = self.disks.pop((pool, volume), None)
+            if facts is not None:
+                self.pool_sizes[pool] = (self.pool_sizes[pool] or 0) + facts.allocation
+            self.volumes.pop((pool, volume), None)
 
     def close(self) -> None:
         """There is no child to end; nothing is lost."""

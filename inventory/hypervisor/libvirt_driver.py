@@ -1,4 +1,4 @@
-"""The only module that imports libvirt: the port over one connection, as a child process.
+"""The only module that opens libvirt: the port over one connection, as a child process.
 
 `open()` to a frozen host hangs without limit and no signal interrupts a blocked libvirt
 call (DESIGN.md section 6), so the connection lives in a process that can be killed:
@@ -12,14 +12,12 @@ import json
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TextIO, TypeVar
+from typing import Any, TextIO
 from uuid import uuid4
 
-import libvirt  # noqa: TID251 -- this is the one module that may
+import libvirt  # noqa: TID251 -- this and libvirt_storage are the driver
 from lxml import etree
 
 from inventory.exceptions import (
@@ -29,11 +27,15 @@ from inventory.exceptions import (
     InvalidXml,
 )
 from inventory.hypervisor.child import BEAT_S
+from inventory.hypervisor.libvirt_storage import (
+    StorageMethods,
+    empty_volume_xml,
+    translates,
+)
 from inventory.hypervisor.port import DomainState
 
 _KEEPALIVE_INTERVAL_S = 3
 _KEEPALIVE_COUNT = 3
-_POOL_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 _DOMAIN_EVENTS = {
     libvirt.VIR_DOMAIN_EVENT_DEFINED: "defined",
     libvirt.VIR_DOMAIN_EVENT_UNDEFINED: "undefined",
@@ -57,26 +59,9 @@ _INVALID = {
     libvirt.VIR_ERR_XML_DETAIL,
     libvirt.VIR_ERR_XML_INVALID_SCHEMA,
 }
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
-def _translates(
-    method: Callable[Concatenate["LibvirtHypervisor", P], R],
-) -> Callable[Concatenate["LibvirtHypervisor", P], R]:
-    """Let no libvirtError out of `method`."""
-
-    @wraps(method)
-    def call(self: "LibvirtHypervisor", *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(self, *args, **kwargs)
-        except libvirt.libvirtError as error:
-            raise self.translated(error) from error
-
-    return call
-
-
-class LibvirtHypervisor:
+class LibvirtHypervisor(StorageMethods):
     """The port over one libvirt connection, which it opens itself.
 
     lost: called when the connection is gone, whether or not a call is under way.
@@ -100,11 +85,11 @@ class LibvirtHypervisor:
             return InvalidXml(str(error), code)
         return HypervisorError(str(error), code)
 
-    @_translates
+    @translates
     def capabilities(self) -> str:
         return str(self._connection.getCapabilities())
 
-    @_translates
+    @translates
     def pci_devices(self) -> list[str]:
         devices = self._connection.listAllDevices(
             libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV
@@ -119,7 +104,7 @@ class LibvirtHypervisor:
                     raise
         return documents
 
-    @_translates
+    @translates
     def domains(self) -> dict[str, DomainState]:
         states = {}
         for domain in self._connection.listAllDomains():
@@ -130,7 +115,7 @@ class LibvirtHypervisor:
                     raise
         return states
 
-    @_translates
+    @translates
     def domain_documents(self) -> dict[str, str]:
         documents = {}
         for domain in self._connection.listAllDomains():
@@ -141,7 +126,7 @@ class LibvirtHypervisor:
                     raise
         return documents
 
-    @_translates
+    @translates
     def cpu_seconds(self) -> float | None:
         try:
             times = self._connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS)
@@ -151,23 +136,23 @@ class LibvirtHypervisor:
             raise
         return float(sum(times.values())) / 1e9
 
-    @_translates
+    @translates
     def versions(self) -> tuple[int, int]:
         return self._connection.getLibVersion(), self._connection.getVersion()
 
-    @_translates
+    @translates
     def domain_capabilities(self, domain_type: str) -> str:
         return str(
             self._connection.getDomainCapabilities(None, "x86_64", "q35", domain_type)
         )
 
-    @_translates
+    @translates
     def free_pages(self, node: int, size_kib: int) -> int:
         counts = self._connection.getFreePages([size_kib], node, 1)
         # libvirt's test driver answers without any cell.
         return int(counts.get(node, {}).get(size_kib, 0))
 
-    @_translates
+    @translates
     def pools(self) -> dict[str, int | None]:
         # virStoragePoolInfo: state, capacity, allocation, available.
         return {
@@ -175,19 +160,19 @@ class LibvirtHypervisor:
             for pool in self._connection.listAllStoragePools()
         }
 
-    @_translates
+    @translates
     def networks(self) -> dict[str, bool]:
         return {
             network.name(): bool(network.isActive())
             for network in self._connection.listAllNetworks()
         }
 
-    @_translates
+    @translates
     def clock(self, pool: str) -> float | None:
         if self.pools().get(pool) is None:
             return None
         made = self._connection.storagePoolLookupByName(pool).createXML(
-            _empty_volume_xml(f"clock-{uuid4()}")
+            empty_volume_xml(f"clock-{uuid4()}")
         )
         try:
             mtime = etree.fromstring(made.XMLDesc()).findtext("target/timestamps/mtime")
@@ -202,27 +187,27 @@ class LibvirtHypervisor:
     def _domain(self, uuid: str) -> libvirt.virDomain:
         return self._connection.lookupByUUIDString(uuid)
 
-    @_translates
+    @translates
     def define_domain(self, xml: str) -> None:
         self._connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
-    @_translates
+    @translates
     def start_domain(self, uuid: str) -> None:
         self._domain(uuid).create()
 
-    @_translates
+    @translates
     def domain_state(self, uuid: str) -> DomainState:
         return self._state(self._domain(uuid))
 
-    @_translates
+    @translates
     def domain_xml(self, uuid: str) -> str:
         return str(self._domain(uuid).XMLDesc(0))
 
-    @_translates
+    @translates
     def shutdown_domain(self, uuid: str) -> None:
         self._domain(uuid).shutdown()
 
-    @_translates
+    @translates
     def destroy_domain(self, uuid: str) -> None:
         domain = self._domain(uuid)
         try:
@@ -233,64 +218,9 @@ class LibvirtHypervisor:
             if domain.isActive():
                 raise
 
-    @_translates
+    @translates
     def undefine_domain(self, uuid: str) -> None:
         self._domain(uuid).undefine()
-
-    @_translates
-    def ensure_folder_pool(self, name: str, path: str) -> None:
-        pool = self._pool(name)
-        if pool is None:
-            try:
-                document = _folder_pool_xml(name, path)
-                pool = self._connection.storagePoolDefineXML(document)
-            except libvirt.libvirtError:
-                # Another worker was first.
-                pool = self._connection.storagePoolLookupByName(name)
-        _start(pool)
-        pool.setAutostart(True)
-
-    def _pool(self, name: str) -> libvirt.virStoragePool | None:
-        try:
-            return self._connection.storagePoolLookupByName(name)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_POOL:
-                return None
-            raise
-
-    def _volume(self, pool_name: str, name: str) -> libvirt.virStorageVol | None:
-        """Look a volume up; the pool does not see files come until it is refreshed."""
-        pool = self._pool(pool_name)
-        if pool is None:
-            return None
-        _start(pool)
-        found = _known_volume(pool, name)
-        if found is None:
-            _refresh(pool)
-            found = _known_volume(pool, name)
-        return found
-
-    @_translates
-    def read_volume_tail(self, pool: str, volume: str, max_bytes: int) -> bytes:
-        found = self._volume(pool, volume)
-        if found is None:
-            return b""
-        size = found.info()[1]
-        offset = max(0, size - max_bytes)
-        if size == offset:
-            return b""
-        stream = self._connection.newStream()
-        found.download(stream, offset, size - offset)
-        parts: list[bytes] = []
-        stream.recvAll(lambda _stream, data, _opaque: parts.append(data), None)
-        stream.finish()
-        return b"".join(parts)
-
-    @_translates
-    def delete_volume(self, pool: str, volume: str) -> None:
-        found = self._volume(pool, volume)
-        if found is not None:
-            found.delete()
 
 
 def _is_unplugged(error: libvirt.libvirtError) -> bool:
@@ -299,62 +229,6 @@ def _is_unplugged(error: libvirt.libvirtError) -> bool:
     return code == libvirt.VIR_ERR_NO_NODE_DEVICE or (
         code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() == errno.ENOENT
     )
-
-
-def _known_volume(
-    pool: libvirt.virStoragePool, name: str
-) -> libvirt.virStorageVol | None:
-    try:
-        return pool.storageVolLookupByName(name)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
-            return None
-        raise
-
-
-def _start(pool: libvirt.virStoragePool) -> None:
-    """Have the pool active, whoever starts it: two workers may want it at once."""
-    for pause_s in _POOL_PAUSES_S:
-        if pool.isActive():
-            return
-        try:
-            pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
-        except libvirt.libvirtError:
-            time.sleep(pause_s)
-    if not pool.isActive():
-        pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
-
-
-def _refresh(pool: libvirt.virStoragePool) -> None:
-    """Refresh a pool, which libvirt refuses while anybody reads a volume of it."""
-    for pause_s in _POOL_PAUSES_S:
-        try:
-            pool.refresh()
-        except libvirt.libvirtError as error:
-            # "has asynchronous jobs running" has no code of its own.
-            if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
-                raise
-        else:
-            return
-        time.sleep(pause_s)
-    pool.refresh()
-
-
-def _folder_pool_xml(name: str, path: str) -> str:
-    pool = etree.Element("pool", type="dir")
-    etree.SubElement(pool, "name").text = name
-    target = etree.SubElement(pool, "target")
-    etree.SubElement(target, "path").text = path
-    return etree.tostring(pool, encoding="unicode")
-
-
-def _empty_volume_xml(name: str) -> str:
-    volume = etree.Element("volume")
-    etree.SubElement(volume, "name").text = name
-    etree.SubElement(volume, "capacity").text = "0"
-    target = etree.SubElement(volume, "target")
-    etree.SubElement(target, "format", type="raw")
-    return etree.tostring(volume, encoding="unicode")
 
 
 def _run_event_loop() -> None:

@@ -5,6 +5,7 @@ HostUnreachable is no knowledge at all, HypervisorError a refusal. Every method 
 to its driver's deadline and never inside a database transaction.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -18,6 +19,29 @@ class DomainState(StrEnum):
     OFF = "off"
     CRASHED = "crashed"
     OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFacts:
+    """What a host says of a storage volume.
+
+    capacity: bytes that a guest sees, or of the file where the format holds no disk.
+    allocation: bytes that it takes. backing_path: of the volume that it is based on.
+    """
+
+    capacity: int
+    allocation: int
+    format: str
+    backing_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """A volume that another is based on, or is a copy of."""
+
+    pool: str
+    volume: str
+    format: str
 
 
 class Hypervisor(Protocol):
@@ -86,6 +110,54 @@ class Hypervisor(Protocol):
 
     def ensure_folder_pool(self, name: str, path: str) -> None:
         """Have an active storage pool of type dir at `path`."""
+
+    def volume(self, pool: str, volume: str) -> VolumeFacts | None:
+        """Return what is known of a volume; None is the host's word that there is none."""
+
+    def volume_names(self, pool: str) -> list[str]:
+        """Return the names of a pool's volumes, sorted; empty without such a pool."""
+
+    def create_volume(
+        self,
+        pool: str,
+        volume: str,
+        capacity: int,
+        format: str,
+        backing: Backing | None = None,
+    ) -> None:
+        """Create a sparse volume that reads as zeros, or as what it is based on.
+
+        capacity: bytes. Refused if there is a volume of that name.
+        """
+
+    def clone_volume(self, pool: str, volume: str, source: Backing) -> None:
+        """Create a qcow2 volume with a full copy of another's content, of its capacity.
+
+        Blocks up to COPY_TIMEOUT_S.
+        """
+
+    def resize_volume(self, pool: str, volume: str, capacity: int) -> None:
+        """Have a volume grow to so many bytes; one that is in use is refused."""
+
+    def wipe_volume(self, pool: str, volume: str) -> None:
+        """Have a volume's content read as zeros; one that is not there is fine.
+
+        libvirt overwrites what is allocated, and truncates a sparse file.
+        """
+
+    def upload_volume(
+        self, pool: str, volume: str, source: str, offset: int, length: int
+    ) -> None:
+        """Send `length` bytes of a file of this machine to the same place of a volume.
+
+        One bounded part a call, so that each has a deadline of its own.
+        """
+
+    def write_volume(self, pool: str, volume: str, content: bytes) -> None:
+        """Create a raw volume with this content; for small ones, such as a seed."""
+
+    def define_filter(self, xml: str) -> None:
+        """Define, or define anew, a network filter (virNWFilterDefineXML)."""
 
     def read_volume_tail(self, pool: str, volume: str, max_bytes: int) -> bytes:
         """Return the last bytes of a volume; empty if there is no such volume."""

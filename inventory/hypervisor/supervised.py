@@ -12,7 +12,7 @@ from typing import Any
 from inventory import exceptions
 from inventory.exceptions import HostUnreachable, HypervisorError
 from inventory.hypervisor.child import OPEN_TIMEOUT_S, DriverChild
-from inventory.hypervisor.port import DomainState
+from inventory.hypervisor.port import Backing, DomainState, VolumeFacts
 
 CALL_TIMEOUT_S = 30.0
 # Under emulation libvirt asks QEMU's CPU model hundreds of questions: 7-22 s measured.
@@ -20,6 +20,10 @@ CAPABILITIES_TIMEOUT_S = 60.0
 # That, and guest RAM is set up before create() returns; a TiB takes minutes.
 START_TIMEOUT_S = 300.0
 DESTROY_TIMEOUT_S = 60.0
+# A volume's content copied or wiped by the host itself; below a job's own time limit.
+COPY_TIMEOUT_S = 600.0
+# What a slow line carries; measured 10 MB/s to an emulated host.
+_SLOWEST_BYTES_PER_S = 1 << 20
 
 _ERRORS: dict[str, type[HypervisorError]] = {
     name: error
@@ -102,6 +106,52 @@ class SupervisedHypervisor:
 
     def ensure_folder_pool(self, name: str, path: str) -> None:
         self._call("ensure_folder_pool", name, path)
+
+    def volume(self, pool: str, volume: str) -> VolumeFacts | None:
+        facts = self._call("volume", pool, volume)
+        return None if facts is None else VolumeFacts(**facts)
+
+    def volume_names(self, pool: str) -> list[str]:
+        return list(self._call("volume_names", pool))
+
+    def create_volume(
+        self,
+        pool: str,
+        volume: str,
+        capacity: int,
+        format: str,
+        backing: Backing | None = None,
+    ) -> None:
+        based_on = [backing.pool, backing.volume, backing.format] if backing else []
+        self._call("create_volume", pool, volume, capacity, format, based_on)
+
+    def clone_volume(self, pool: str, volume: str, source: Backing) -> None:
+        copied = [source.pool, source.volume]
+        self._call(
+            "clone_volume", pool, volume, "qcow2", copied, timeout_s=COPY_TIMEOUT_S
+        )
+
+    def resize_volume(self, pool: str, volume: str, capacity: int) -> None:
+        self._call("resize_volume", pool, volume, capacity)
+
+    def wipe_volume(self, pool: str, volume: str) -> None:
+        self._call("wipe_volume", pool, volume, timeout_s=COPY_TIMEOUT_S)
+
+    def upload_volume(
+        self, pool: str, volume: str, source: str, offset: int, length: int
+    ) -> None:
+        timeout_s = CALL_TIMEOUT_S + length / _SLOWEST_BYTES_PER_S
+        self._call(
+            *("upload_volume", pool, volume, source, offset, length),
+            timeout_s=timeout_s,
+        )
+
+    def write_volume(self, pool: str, volume: str, content: bytes) -> None:
+        timeout_s = CALL_TIMEOUT_S + len(content) / _SLOWEST_BYTES_PER_S
+        self._call("write_volume", pool, volume, content.hex(), timeout_s=timeout_s)
+
+    def define_filter(self, xml: str) -> None:
+        self._call("define_filter", xml)
 
     def read_volume_tail(self, pool: str, volume: str, max_bytes: int) -> bytes:
         return bytes(self._call("read_volume_tail", pool, volume, max_bytes))
