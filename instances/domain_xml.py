@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lxml import etree
 from lxml.builder import E
 
+from instances.domain_devices import Disk, Nic, build_disks, build_nic
 from inventory.hypervisor.console import console_file
 from inventory.hypervisor.domain_parts import (
     cpu_set,
@@ -43,6 +44,7 @@ class DomainSpec:
     """All that a domain document is made from. cells: sorted by node, at least one.
 
     hugepage_kib: size of the pages behind the guest's memory, 0 for ordinary memory.
+    kernel_path: empty for a guest that boots from its first disk.
     """
 
     uuid: str
@@ -55,6 +57,8 @@ class DomainSpec:
     cmdline: str = ""
     metadata: tuple[tuple[str, str], ...] = ()
     hugepage_kib: int = 0
+    disks: tuple[Disk, ...] = ()
+    nic: Nic | None = None
 
     @property
     def memory_mib(self) -> int:
@@ -90,7 +94,7 @@ def build_domain(spec: DomainSpec) -> str:
         E.vcpu(str(len(spec.vcpu_pins)), placement="static"),
         _cputune(spec),
         _numatune(spec),
-        kernel_boot(spec.kernel_path, spec.initrd_path, spec.cmdline),
+        _os(spec),
         E.features(E.acpi(), E.apic()),
         *guest_cpu(spec.domain_type, *_guest_numa(spec)),
         E.clock(offset="utc"),
@@ -158,11 +162,21 @@ def _guest_numa(spec: DomainSpec) -> list[etree._Element]:
     return [E.numa(*cells)]
 
 
+def _os(spec: DomainSpec) -> etree._Element:
+    if not spec.kernel_path:
+        system = E.os(E.type("hvm", arch="x86_64", machine="q35"))
+        system.append(E.boot(dev="hd"))
+        return system
+    return kernel_boot(spec.kernel_path, spec.initrd_path, spec.cmdline)
+
+
 def _devices(spec: DomainSpec) -> etree._Element:
     controllers, cards = _pci_tree(spec)
     return E.devices(
         *controllers,
         E.controller(type="usb", model="none"),
+        *build_disks(spec.disks),
+        *([build_nic(spec.nic)] if spec.nic else []),
         *serial_console(console_file(spec.uuid)),
         *cards,
         E.memballoon(model="none"),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
+from instances.domain_devices import Disk, Nic, ipv6_filters
 from instances.domain_xml import DomainSpec, GuestCell, build_domain, differences
 from inventory.hypervisor.xml import METADATA_NAMESPACE, parse_domain
 from inventory.topology import PciAddress
@@ -151,3 +152,60 @@ def test_hugepages_are_asked_for_and_seen_again() -> None:
     assert differences(spec(ONE), parse_domain(document)) == [
         "hugepages, KiB: claimed 0, running with 2048"
     ]
+
+
+DISKS = (
+    Disk("disks", "u.qcow2", "qcow2"),
+    Disk("disks", "u-seed.iso", "raw", is_read_only=True),
+)
+NIC = Nic("network", "guests", "02:67:0a:00:00:05", "10.0.0.5")
+
+
+def test_guest_with_a_disk_boots_from_it_and_reads_its_seed() -> None:
+    root = etree.fromstring(build_domain(spec(ONE, kernel_path="", disks=DISKS)))
+
+    disks = [
+        (
+            disk.find("target").get("dev"),
+            disk.find("source").get("volume"),
+            disk.find("driver").get("type"),
+            disk.find("readonly") is not None,
+        )
+        for disk in root.findall("devices/disk")
+    ]
+    assert disks == [
+        ("vda", "u.qcow2", "qcow2", False),
+        ("vdb", "u-seed.iso", "raw", True),
+    ]
+    assert [boot.get("dev") for boot in root.findall("os/boot")] == ["hd"]
+    assert root.find("os/kernel") is None
+
+
+def test_network_card_may_use_its_own_addresses_only() -> None:
+    root = etree.fromstring(build_domain(spec(ONE, nic=NIC)))
+    both = replace(NIC, kind="bridge", source="br0", ipv6=("::", "2001:db8::1"))
+    with_ipv6 = etree.fromstring(build_domain(spec(ONE, nic=both)))
+
+    (card,) = root.findall("devices/interface")
+    assert card.find("source").attrib == {"network": "guests"}
+    assert card.find("mac").get("address") == "02:67:0a:00:00:05"
+    assert card.find("filterref").get("filter") == "clean-traffic"
+    (card,) = with_ipv6.findall("devices/interface[@type='bridge']")
+    assert card.find("source").attrib == {"bridge": "br0"}
+    assert card.find("filterref").get("filter") == "gpucloud-clean-traffic"
+    parameters = [(p.get("name"), p.get("value")) for p in card.find("filterref")]
+    assert parameters == [
+        ("IP", "10.0.0.5"),
+        ("IPV6", "::"),
+        ("IPV6", "2001:db8::1"),
+    ]
+
+
+def test_filters_for_ipv6_are_defined_before_they_are_referred_to() -> None:
+    spoofing, clean = map(etree.fromstring, ipv6_filters())
+
+    assert clean.get("name") == "gpucloud-clean-traffic"
+    named = {reference.get("filter") for reference in clean.findall("filterref")}
+    assert spoofing.get("name") in named
+    drops = spoofing.findall("rule[@action='drop']/ipv6")
+    assert [drop.get("type") for drop in drops] == ["134", "137"]
