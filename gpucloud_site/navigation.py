@@ -43,6 +43,24 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("Card ledger", "history", "inventory_cardevent", "inventory.view_cardevent"),
         ("Card claims", "lock", "inventory_cardclaim", "inventory.view_cardclaim"),
         ("Node claims", "lock", "inventory_nodeclaim", "inventory.view_nodeclaim"),
+        (
+            "Address claims",
+            "lock",
+            "inventory_addressclaim",
+            "inventory.view_addressclaim",
+        ),
+        (
+            "Guest storage and network",
+            "lan",
+            "inventory_guestsetup",
+            "inventory.view_guestsetup",
+        ),
+        (
+            "Address pools",
+            "public",
+            "inventory_addresspool",
+            "inventory.view_addresspool",
+        ),
     ),
     "Work": (
         ("Jobs", "pending_actions", "instances_job", "instances.view_job"),

@@ -111,3 +111,10 @@ class AlertClass(TextChoices):
 
     PREVENTS_CLAIMS = "prevents-claims", "prevents claims"
     WARNING = "warning", "warning"
+
+
+class NetworkKind(TextChoices):
+    """What guests' network cards hang on (libvirt formatdomain "interface")."""
+
+    NETWORK = "network", "libvirt network"
+    BRIDGE = "bridge", "bridge of the host"

@@ -13,6 +13,16 @@ class NotClaimable(InventoryError):
     public_message = "The cards were taken by another request."
 
 
+class NoAddress(InventoryError):
+    """No pool for this host has an address that is free. host: its name."""
+
+    public_message = "No address is free."
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        super().__init__(f"no address pool for {host} has a free address")
+
+
 class StaleState(InventoryError):
     """A row changed between reading it and the guarded update."""
 

@@ -29,11 +29,13 @@ from inventory.ledger import (
     refresh_shape,
 )
 from inventory.models import (
+    AddressPool,
     Card,
     CardCheck,
     CardFunction,
     CheckImage,
     GpuModel,
+    GuestSetup,
     Host,
     HostCpu,
     NumaNode,
@@ -118,6 +120,24 @@ def make_host(
     with transaction.atomic():
         refresh_shape(host)
     return host
+
+
+def make_network(
+    host: Host, /, *, first: int = 10, last: int = 19, third: int = 0, **fields: Any
+) -> AddressPool:
+    """Give `host` a libvirt network, and a pool of 10.9.`third`.first to .last."""
+    GuestSetup.objects.update_or_create(host=host, defaults={"network_name": "guests"})
+    return AddressPool.objects.create(
+        **{
+            "name": f"pool{next(_serial)}",
+            "region": host.region,
+            "network": f"10.9.{third}.0/24",
+            "first": f"10.9.{third}.{first}",
+            "last": f"10.9.{third}.{last}",
+            "gateway": f"10.9.{third}.1",
+            **fields,
+        }
+    )
 
 
 @transaction.atomic

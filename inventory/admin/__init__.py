@@ -2,11 +2,18 @@
 
 from inventory.admin.cards import CardAdmin
 from inventory.admin.catalogue import GpuModelAdmin, RegionAdmin
+from inventory.admin.guests import (
+    AddressClaimAdmin,
+    AddressPoolAdmin,
+    GuestSetupAdmin,
+)
 from inventory.admin.health import AlertAdmin, CardCheckAdmin, CheckImageAdmin
 from inventory.admin.history import CardClaimAdmin, CardEventAdmin, NodeClaimAdmin
 from inventory.admin.hosts import HostAdmin
 
 __all__ = [
+    "AddressClaimAdmin",
+    "AddressPoolAdmin",
     "AlertAdmin",
     "CardAdmin",
     "CardCheckAdmin",
@@ -14,6 +21,7 @@ __all__ = [
     "CardEventAdmin",
     "CheckImageAdmin",
     "GpuModelAdmin",
+    "GuestSetupAdmin",
     "HostAdmin",
     "NodeClaimAdmin",
     "RegionAdmin",

@@ -1,5 +1,6 @@
 """What the company owns: regions, GPU models, hosts, cards, and who holds what."""
 
+from inventory.models.address import AddressClaim, AddressPool
 from inventory.models.alert import Alert
 from inventory.models.card import Card, CardFunction
 from inventory.models.check import CardCheck
@@ -8,10 +9,13 @@ from inventory.models.claim import CardClaim, NodeClaim
 from inventory.models.discrepancy import Discrepancy
 from inventory.models.event import CardEvent
 from inventory.models.gpu_model import GpuModel, PciId
+from inventory.models.guest_setup import GuestSetup
 from inventory.models.host import Host, HostCpu, NumaNode
 from inventory.models.region import Region
 
 __all__ = [
+    "AddressClaim",
+    "AddressPool",
     "Alert",
     "Card",
     "CardCheck",
@@ -21,6 +25,7 @@ __all__ = [
     "CheckImage",
     "Discrepancy",
     "GpuModel",
+    "GuestSetup",
     "Host",
     "HostCpu",
     "NodeClaim",
