@@ -21,6 +21,11 @@ def required(name: str, hint: str) -> str:
     return str(value)
 
 
+def text(name: str, *, default: str) -> str:
+    """Return the value of `name`; the default if it is absent or empty."""
+    return str(_env.str(name, default="") or default)
+
+
 def _typed(name: str, cast: Callable[..., Any], default: Any, hint: str) -> Any:
     try:
         return cast(name, default=default)

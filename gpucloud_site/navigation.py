@@ -69,6 +69,12 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "Catalogue": (
         ("Plans", "sell", "instances_plan", "instances.view_plan"),
         ("Images", "album", "instances_image", "instances.view_image"),
+        (
+            "Images on hosts",
+            "cloud_done",
+            "instances_hostimage",
+            "instances.view_hostimage",
+        ),
         ("Feature flags", "flag", "flags_flag", "flags.view_flag"),
         ("Regions", "public", "inventory_region", "inventory.view_region"),
         ("GPU models", "category", "inventory_gpumodel", "inventory.view_gpumodel"),

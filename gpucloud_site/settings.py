@@ -52,6 +52,20 @@ API_RATE_LIMIT = environment.whole_number("GPUCLOUD_API_RATE_LIMIT", default=800
 API_RATE_WINDOW_S = environment.whole_number(
     "GPUCLOUD_API_RATE_WINDOW_S", default=60, minimum=1
 )
+# Images of the catalogue: files that staff put there, and this machine's copies.
+IMAGE_FOLDER = environment.text(
+    "GPUCLOUD_IMAGE_FOLDER", default="/var/lib/gpucloud/images"
+)
+IMAGE_MAX_MIB = environment.whole_number(
+    "GPUCLOUD_IMAGE_MAX_MIB", default=20480, minimum=1
+)
+IMAGE_FETCH_TIMEOUT_S = environment.whole_number(
+    "GPUCLOUD_IMAGE_FETCH_TIMEOUT_S", default=600, minimum=1
+)
+# An address inside our own network is for development alone.
+IMAGE_FETCH_PRIVATE = LAB and environment.boolean(
+    "GPUCLOUD_IMAGE_FETCH_PRIVATE", default=False
+)
 DATABASES = {
     "default": {
         **environment.postgresql("DATABASE_URL"),

@@ -74,6 +74,13 @@ class ImageStatus(TextChoices):
     PENDING_UPLOAD = "pending_upload", "pending upload"
 
 
+class DiskFormat(TextChoices):
+    """libvirt formatstorage "format"; the ones that images may have."""
+
+    QCOW2 = "qcow2", "qcow2"
+    RAW = "raw", "raw"
+
+
 class EventStatus(TextChoices):
     """Linode API v4, Event "status"."""
 

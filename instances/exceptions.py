@@ -85,6 +85,10 @@ class StepFailed(InstancesError):
     """A job's step cannot succeed by trying again."""
 
 
+class ImageUnusable(StepFailed):
+    """An image cannot be fetched or is not what the catalogue says of it."""
+
+
 class LeaseLost(InstancesError):
     """Another worker took the job over; this one must not write any more."""
 

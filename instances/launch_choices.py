@@ -64,7 +64,7 @@ def launch_choices(
     accounts = listed[:ACCOUNTS_LISTED]
     if account is not None and account not in accounts:
         accounts.append(account)
-    images = list(Image.objects.filter(status=ImageStatus.AVAILABLE))
+    images = list(Image.objects.filter(status=ImageStatus.AVAILABLE, is_offered=True))
     return LaunchChoices(
         regions=regions,
         plans=[PlanChoice(p, fits.get(p.slug, 0)) for p in plans],

@@ -46,7 +46,9 @@ def regions() -> QuerySet[Region]:
 
 def images() -> QuerySet[Image]:
     """Return the images that customers see."""
-    return Image.objects.exclude(status=ImageStatus.PENDING_UPLOAD)
+    return Image.objects.filter(is_offered=True).exclude(
+        status=ImageStatus.PENDING_UPLOAD
+    )
 
 
 def instances_of(account: Account) -> QuerySet[Instance]:

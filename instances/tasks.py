@@ -6,7 +6,7 @@ A task carries an id and nothing else: arguments are pickled, and shown in the a
 from django_q.models import Schedule  # noqa: TID251
 from django_q.tasks import async_task, result  # noqa: TID251
 
-from instances import holds, reconcile
+from instances import holds, image_catalogue, reconcile
 from instances.jobs import card_work, runner
 
 _EVERY_MINUTE = ("instances.tasks.enqueue_due_jobs", "instances.tasks.look_after_fleet")
@@ -27,7 +27,18 @@ def enqueue_due_jobs() -> int:
     job_ids = runner.due_jobs()
     for job_id in job_ids:
         enqueue_job(job_id)
+    for image_id in image_catalogue.due_images():
+        enqueue_image(image_id)
     return len(job_ids)
+
+
+def enqueue_image(image_id: int) -> None:
+    """Have a worker fetch and check an image; if and only if the transaction commits."""
+    async_task("instances.tasks.check_image", image_id, task_name=f"image {image_id}")
+
+
+def check_image(image_id: int) -> None:
+    image_catalogue.check_image(image_id)
 
 
 def look_after_fleet() -> None:

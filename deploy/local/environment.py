@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deploy.local.databases import database_name
-from deploy.local.layout import Layout
+from deploy.local.layout import Layout, checkout
 from deploy.local.postgres import Cluster, recorded
 from deploy.local.private_file import (
     read_json_object,
@@ -59,6 +59,7 @@ def django_environment(database_url: str, secret_key: str) -> dict[str, str]:
         "GPUCLOUD_ALLOWED_HOSTS": "127.0.0.1,localhost",
         "GPUCLOUD_HTTPS": "false",
         "GPUCLOUD_LAB": "true",
+        "GPUCLOUD_IMAGE_FOLDER": str(checkout().local / "images"),
     }
 
 

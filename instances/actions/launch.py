@@ -148,7 +148,9 @@ def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
     Raises InvalidRequest with every error. Five queries.
     """
     plan, region, errors = offer(order.plan, order.region, order.account)
-    image = Image.objects.filter(slug=order.image, status=ImageStatus.AVAILABLE).first()
+    image = Image.objects.filter(
+        slug=order.image, status=ImageStatus.AVAILABLE, is_offered=True
+    ).first()
     if image is None:
         errors.append(("image", "image is not valid"))
     if order.label and (problem := label_problem(order.account, order.label)):

@@ -2,7 +2,7 @@
 
 from instances.admin import inventory_words
 from instances.admin.accounts import AccountAdmin, ApiTokenAdmin, SSHKeyAdmin
-from instances.admin.catalogue import ImageAdmin, PlanAdmin
+from instances.admin.catalogue import HostImageAdmin, ImageAdmin, PlanAdmin
 from instances.admin.discrepancies import DiscrepancyAdmin
 from instances.admin.instances import InstanceAdmin
 from instances.admin.quotas import GpuQuotaAdmin
@@ -17,6 +17,7 @@ __all__ = [
     "DiscrepancyAdmin",
     "EventAdmin",
     "GpuQuotaAdmin",
+    "HostImageAdmin",
     "ImageAdmin",
     "InstanceAdmin",
     "JobAdmin",

@@ -1,9 +1,13 @@
 """Staff pages for what is sold: plans and images."""
 
 from django.contrib import admin
+from django.forms import ModelForm
+from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from instances.models import Image, Plan
+from instances.actions.images import save_image
+from instances.models import HostImage, Image, Plan
+from inventory.admin.read_only import ReadOnlyAdmin
 
 
 @admin.register(Plan)
@@ -26,6 +30,20 @@ class PlanAdmin(ModelAdmin):
 
 @admin.register(Image)
 class ImageAdmin(ModelAdmin):
-    list_display = ("slug", "label", "vendor", "status", "position")
+    list_display = ("slug", "label", "vendor", "status", "is_offered", "size_mib")
     list_filter = ("status", "vendor")
     search_fields = ("slug", "label")
+    readonly_fields = ("status", "problem", "file_bytes", "virtual_bytes")
+
+    def save_model(
+        self, request: HttpRequest, obj: Image, form: ModelForm, change: bool
+    ) -> None:
+        save_image(obj)
+
+
+@admin.register(HostImage)
+class HostImageAdmin(ReadOnlyAdmin):
+    list_display = ("digest", "host", "volume", "verified_at", "lease_expires_at")
+    list_filter = ("host",)
+    list_select_related = ("host",)
+    search_fields = ("digest", "host__name")

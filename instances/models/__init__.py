@@ -2,9 +2,9 @@
 
 from instances.models.account import Account, ApiToken, SSHKey
 from instances.models.api_use import ApiChange, TokenRate
-from instances.models.catalogue import Image, Plan
+from instances.models.catalogue import HostImage, Image, Plan
 from instances.models.event import Event
-from instances.models.instance import Instance
+from instances.models.instance import Instance, SeedSettings
 from instances.models.job import Job, JobStep
 from instances.models.quota import GpuQuota
 from instances.models.reservation import Reservation
@@ -16,6 +16,7 @@ __all__ = [
     "ApiToken",
     "Event",
     "GpuQuota",
+    "HostImage",
     "Image",
     "Instance",
     "Job",
@@ -23,6 +24,7 @@ __all__ = [
     "Plan",
     "Reservation",
     "SSHKey",
+    "SeedSettings",
     "Tag",
     "TokenRate",
 ]

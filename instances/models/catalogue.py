@@ -1,13 +1,14 @@
 """What is sold: plans (the API calls them types) and images."""
 
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Mod
 from django.db.models.lookups import Exact
 
-from instances.choices import ImageStatus, PlanClass
+from instances.choices import DiskFormat, ImageStatus, PlanClass
 from instances.placement import NumaPolicy
-from inventory.models import GpuModel
+from inventory.models import GpuModel, Host
 
 
 class Plan(models.Model):
@@ -98,10 +99,10 @@ class Plan(models.Model):
 
 
 class Image(models.Model):
-    """A system to start. The lab's images boot a kernel that lies on the host."""
+    """A system to start: a disk image, or in labs a kernel that lies on the host."""
 
     slug = models.CharField(
-        max_length=100, unique=True, help_text="The API's id: gpucloud/probe."
+        max_length=100, unique=True, help_text="The API's id: linode/debian12."
     )
     label = models.CharField(max_length=100)
     description = models.TextField(blank=True)
@@ -109,17 +110,110 @@ class Image(models.Model):
     status = models.CharField(
         max_length=14, choices=ImageStatus, default=ImageStatus.AVAILABLE
     )
-    size_mib = models.PositiveIntegerField("size, MiB", default=1)
+    problem = models.CharField(
+        max_length=500, blank=True, editable=False, help_text="Why it is not available."
+    )
+    fetching_since = models.DateTimeField(null=True, blank=True, editable=False)
+    size_mib = models.PositiveIntegerField(
+        "minimum disk, MiB",
+        default=1,
+        help_text="Raised to the image's own size when it is fetched.",
+    )
+    source = models.CharField(
+        max_length=500,
+        blank=True,
+        help_text="https://..., or a file's path below GPUCLOUD_IMAGE_FOLDER.",
+    )
+    sha256 = models.CharField(
+        "SHA-256 digest",
+        max_length=64,
+        blank=True,
+        validators=[RegexValidator(r"^[0-9a-f]{64}$", "64 hexadecimal digits.")],
+        help_text="Of the file, in small letters: sha256sum FILE.",
+    )
+    disk_format = models.CharField(
+        "format", max_length=5, blank=True, choices=DiskFormat
+    )
+    file_bytes = models.BigIntegerField(
+        "size of the file, bytes", null=True, blank=True, editable=False
+    )
+    virtual_bytes = models.BigIntegerField(
+        "size of the disk, bytes", null=True, blank=True, editable=False
+    )
+    has_cloud_init = models.BooleanField(
+        "reads cloud-init seeds",
+        default=True,
+        help_text="Keys, passwords, host names and addresses reach the guest.",
+    )
     kernel_path = models.CharField(
-        max_length=255, help_text="On every host: direct kernel boot."
+        max_length=255,
+        blank=True,
+        help_text="Lab only, in place of a source: a kernel that lies on every host.",
     )
     initrd_path = models.CharField(max_length=255, blank=True)
     cmdline = models.CharField("kernel command line", max_length=500, blank=True)
+    is_offered = models.BooleanField(
+        default=True, help_text="New instances may have it."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     position = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
         ordering = ["position", "slug"]
+        constraints = [
+            models.CheckConstraint(
+                condition=(~Q(kernel_path="") & Q(source="", sha256="", disk_format=""))
+                | (
+                    Q(kernel_path="", sha256__regex=r"^[0-9a-f]{64}$")
+                    & ~Q(source="")
+                    & ~Q(disk_format="")
+                ),
+                name="image_is_a_disk_or_a_kernel",
+                violation_error_message="Give either source, SHA-256 digest and format, "
+                "or a kernel path.",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=ImageStatus.AVAILABLE)
+                | ~Q(kernel_path="")
+                | Q(file_bytes__isnull=False, virtual_bytes__isnull=False),
+                name="image_on_offer_was_checked",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.label
+
+    @property
+    def is_disk(self) -> bool:
+        return not self.kernel_path
+
+
+class HostImage(models.Model):
+    """An image on a host. volume: whole and checked; empty while it is on its way.
+
+    upload: the volume that is being filled, by whoever holds the lease. Each upload has a
+    name of its own, so that half an image is never taken for a whole one.
+    """
+
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="images")
+    digest = models.CharField("SHA-256 digest", max_length=64)
+    volume = models.CharField(max_length=100, blank=True)
+    upload = models.CharField(max_length=100, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["host", "digest"]
+        verbose_name = "image on a host"
+        verbose_name_plural = "images on hosts"
+        constraints = [
+            models.UniqueConstraint(fields=["host", "digest"], name="host_image_once"),
+            models.CheckConstraint(
+                condition=Q(volume="", verified_at=None)
+                | (~Q(volume="") & Q(verified_at__isnull=False)),
+                name="host_image_whole_iff_verified",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.digest[:12]} on {self.host}"

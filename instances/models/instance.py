@@ -39,6 +39,14 @@ class Instance(models.Model):
         max_length=64, blank=True, editable=False, help_text="Of the create's body."
     )
 
+    generation = models.PositiveIntegerField(
+        default=1, editable=False, help_text="Of its disk; a rebuild makes the next."
+    )
+    has_user_data = models.BooleanField(default=False)
+    metadata_digest = models.CharField(
+        max_length=64, blank=True, editable=False, help_text="Of the seed that it has."
+    )
+
     class Meta:
         ordering = ["-id"]
         constraints = [
@@ -68,3 +76,36 @@ class Instance(models.Model):
     @property
     def is_ended(self) -> bool:
         return self.phase in ENDED_PHASES
+
+    @property
+    def cloud_init_id(self) -> str:
+        """What cloud-init tells one machine from another by."""
+        return f"{self.uuid}-{self.generation}"
+
+
+class SeedSettings(models.Model):
+    """What only the guest may know, from the request until its seed is in use.
+
+    The row goes when the job that uses it ends. password_hash: SHA-512 crypt.
+    """
+
+    instance = models.OneToOneField(
+        Instance,
+        primary_key=True,
+        on_delete=models.CASCADE,
+        related_name="seed_settings",
+    )
+    authorized_keys = ArrayField(models.TextField(), default=list)
+    password_hash = models.CharField(max_length=200, blank=True)
+    user_data = models.BinaryField(default=bytes)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(password_hash__regex=r"^(\$6\$.+)?$"),  # noqa: S106
+                name="seed_password_is_hashed",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"seed of {self.instance_id}"
