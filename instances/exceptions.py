@@ -27,7 +27,7 @@ class InvalidRequest(InstancesError):
 
 
 class NoCapacity(InstancesError):
-    """No host can take it now. kind: of capacity. no_fit: reasons, for staff only."""
+    """No host can take it now. kind: of capacity. no_fit, detail: for staff only."""
 
     field = "region"
 
@@ -36,11 +36,13 @@ class NoCapacity(InstancesError):
         """cards: how many the plan has. plan, region: slugs."""
         return cls("GPU capacity" if cards else "capacity", plan, region, no_fit)
 
-    def __init__(self, kind: str, plan: str, region: str, no_fit: NoFit) -> None:
+    def __init__(
+        self, kind: str, plan: str, region: str, no_fit: NoFit, detail: str = ""
+    ) -> None:
         self.no_fit = no_fit
         super().__init__(
             f"No {kind} is available in {region} for {plan} right now.",
-            str(no_fit),
+            detail or str(no_fit),
         )
 
 

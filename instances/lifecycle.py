@@ -4,7 +4,7 @@ from django.db.models.functions import Now
 
 from instances.choices import ENDED_PHASES, Desired, Phase
 from instances.exceptions import InstanceBusy
-from instances.models import Instance
+from instances.models import Instance, SeedSettings
 
 TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.PROVISIONING: frozenset({Phase.BOOTING, Phase.DELETING, Phase.FAILED}),
@@ -25,9 +25,11 @@ def advance(instance_id: int, to: Phase) -> bool:
     changes = {"phase": to, "updated_at": Now()}
     if to in ENDED_PHASES:
         changes["ended_at"] = Now()
-    return bool(
-        Instance.objects.filter(pk=instance_id, phase__in=allowed).update(**changes)
-    )
+    moved = Instance.objects.filter(pk=instance_id, phase__in=allowed).update(**changes)
+    if moved and to in (Phase.RUNNING, *ENDED_PHASES):
+        # The guest has read it, or there will be none.
+        SeedSettings.objects.filter(instance=instance_id).delete()
+    return bool(moved)
 
 
 def want_deleted(instance_id: int) -> None:

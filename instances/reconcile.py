@@ -28,6 +28,7 @@ from instances.jobs.card_records import maintenance_uuid
 from instances.lifecycle import advance
 from instances.models import Instance, Job, Reservation
 from instances.selectors import specs_of
+from inventory.address_claims import release_address
 from inventory.choices import CardCondition, DiscrepancyKind, HostConnection, HostPolicy
 from inventory.discovery import Finding
 from inventory.discovery_rows import ACTOR, follow
@@ -269,6 +270,7 @@ def _is_expired(each: ExpectedDomain, claimed_at: datetime, now: datetime) -> bo
 def _release_unused(consumer: UUID, instance: Instance | None) -> None:
     """The host has just answered that it has no such domain, and no job will make it."""
     release(consumer, Actor(ACTOR, "claim was never used, and its domain is absent"))
+    release_address(consumer)
     if instance is not None and not instance.is_ended:
         advance(instance.pk, Phase.FAILED)
 

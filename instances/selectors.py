@@ -9,12 +9,24 @@ from django.db.models import F, Func, OuterRef, QuerySet, Subquery
 
 from flags.availability import open_flags
 from instances.choices import ENDED_PHASES, ImageStatus, ReservationState
+from instances.domain_devices import Nic
 from instances.domain_xml import DomainSpec, GuestCell
+from instances.guest_disk import DiskImage, DiskPlan
 from instances.models import Account, Image, Instance, Plan, Reservation, Tag
 from instances.placement import NumaPolicy, Request
+from inventory.address_claims import open_addresses_of
+from inventory.addresses import link_local_of
 from inventory.choices import HostPolicy
 from inventory.ledger import open_card_claims, open_node_claims
-from inventory.models import CardFunction, Host, NodeClaim, Region
+from inventory.models import (
+    AddressClaim,
+    CardFunction,
+    GuestSetup,
+    Host,
+    NodeClaim,
+    Region,
+)
+from inventory.models.guest_setup import setups_of
 from inventory.topology import PciAddress
 
 
@@ -52,9 +64,17 @@ def images() -> QuerySet[Image]:
 
 
 def instances_of(account: Account) -> QuerySet[Instance]:
-    """Return the account's instances that have not ended, oldest first, with relations."""
+    """Return the account's instances that have not ended, oldest first, with relations.
+
+    Each has ipv4 and ipv6_prefix besides, None where it has no address.
+    """
+    held = AddressClaim.objects.filter(consumer=OuterRef("uuid"), released_at=None)
     return (
         Instance.objects.filter(account=account)
+        .annotate(
+            ipv4=Subquery(held.values("address")[:1]),
+            ipv6_prefix=Subquery(held.values("pool__ipv6_prefix")[:1]),
+        )
         .exclude(phase__in=ENDED_PHASES)
         .select_related("plan__gpu_model", "region", "image", "account")
         .order_by("pk")
@@ -102,13 +122,13 @@ def host_of(instance: Instance) -> Host | None:
 def spec_of(instance: Instance) -> DomainSpec | None:
     """Return the domain that the open claims describe; None if nothing is held.
 
-    Three queries. The claims are the only home of host, node, CPUs and addresses.
+    Five queries. The claims are the only home of host, node, CPUs and addresses.
     """
     return specs_of({instance.uuid: instance}).get(instance.uuid)
 
 
 def specs_of(consumers: Mapping[UUID, Instance | None]) -> dict[UUID, DomainSpec]:
-    """Return spec_of() each consumer that holds anything; three queries in all.
+    """Return spec_of() each consumer that holds anything; five queries in all.
 
     consumers: with its instance, None where that is unknown: then it boots nothing.
     """
@@ -140,14 +160,27 @@ def specs_of(consumers: Mapping[UUID, Instance | None]) -> dict[UUID, DomainSpec
                 cards=tuple(cards[claim.consumer, claim.numa_node_id]),
             )
         )
+    hosts = {consumer: claim.numa_node.host for consumer, claim in any_claim.items()}
+    setups = setups_of(hosts.values())
+    addresses = open_addresses_of(hosts)
     return {
-        consumer: _spec(claim, consumers[consumer], tuple(cells[consumer]))
+        consumer: _spec(
+            claim,
+            consumers[consumer],
+            setups[hosts[consumer].pk],
+            tuple(cells[consumer]),
+            addresses.get(consumer),
+        )
         for consumer, claim in any_claim.items()
     }
 
 
 def _spec(
-    claim: NodeClaim, instance: Instance | None, cells: tuple[GuestCell, ...]
+    claim: NodeClaim,
+    instance: Instance | None,
+    setup: GuestSetup,
+    cells: tuple[GuestCell, ...],
+    address: AddressClaim | None,
 ) -> DomainSpec:
     domain_type, page_kib = claim.numa_node.host.domain_type, claim.hugepage_kib
     if instance is None:
@@ -155,6 +188,7 @@ def _spec(
         return DomainSpec(
             consumer, "", "", domain_type, cells, "", hugepage_kib=page_kib
         )
+    plan = disk_plan_of(instance, setup)
     return DomainSpec(
         uuid=str(instance.uuid),
         # Not the customer's label: two accounts may use one label on one host.
@@ -173,4 +207,40 @@ def _spec(
             ("region", instance.region.slug),
             ("image", instance.image.slug),
         ),
+        disks=plan.disks if plan else (),
+        nic=_nic_of(address, setup) if address else None,
+    )
+
+
+def disk_plan_of(instance: Instance, setup: GuestSetup) -> DiskPlan | None:
+    """Return how the instance's disk is made on a host; None if it boots a kernel there."""
+    image = instance.image
+    if not image.is_disk:
+        return None
+    return DiskPlan(
+        uuid=str(instance.uuid),
+        image=DiskImage(
+            digest=image.sha256,
+            format=image.disk_format,
+            file_bytes=image.file_bytes or 0,
+            virtual_bytes=image.virtual_bytes or 0,
+        ),
+        capacity_bytes=instance.plan.disk_mib << 20,
+        image_pool=setup.image_pool,
+        image_folder=setup.image_folder,
+        disk_pool=setup.disk_pool,
+        disk_folder=setup.disk_folder,
+        is_full_copy=setup.copies_images,
+        is_wiped=setup.wipes_disks,
+    )
+
+
+def _nic_of(held: AddressClaim, setup: GuestSetup) -> Nic:
+    return Nic(
+        kind=setup.network_kind,
+        source=setup.network_name,
+        mac=held.mac,
+        ipv4=held.address,
+        # "::" is what a guest asks from whether an address of its own is free.
+        ipv6=("::", link_local_of(held.mac), held.ipv6) if held.ipv6 else (),
     )

@@ -1,7 +1,9 @@
 """Typed builders of rows with defaults; a test names only what it is about."""
 
+import hashlib
 import itertools
 import uuid
+from pathlib import Path
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -288,6 +290,27 @@ def make_image(slug: str = "gpucloud/probe", **fields: Any) -> Image:
         **fields,
     }
     return Image.objects.get_or_create(slug=slug, defaults=defaults)[0]
+
+
+def make_disk_image(
+    folder: Path, slug: str = "linode/debian12", **fields: Any
+) -> Image:
+    """Put a small raw image into `folder`, the image folder, and offer it."""
+    content = f"image {slug}".encode().ljust(2 << 20, b"\0")
+    (folder / "disk.raw").write_bytes(content)
+    return Image.objects.create(
+        **{
+            "slug": slug,
+            "label": "Debian 12",
+            "source": "disk.raw",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "disk_format": "raw",
+            "file_bytes": len(content),
+            "virtual_bytes": len(content),
+            "size_mib": 2,
+            **fields,
+        }
+    )
 
 
 def make_order(account: Account | None = None, **fields: Any) -> LaunchOrder:

@@ -2,11 +2,17 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from django.db import IntegrityError, transaction
 
+from instances.actions.guest_settings import (
+    GuestSettings,
+    disk_problems,
+    keep,
+    problems_of,
+)
 from instances.actions.sale import offer
 from instances.choices import ImageStatus, JobKind
 from instances.claiming import claim_capacity
@@ -23,10 +29,13 @@ from instances.jobs import runner
 from instances.models import Account, Image, Instance, Plan
 from instances.placement import NoFit
 from instances.quotas import check_quota
-from instances.selectors import request_of
+from instances.selectors import host_of, request_of
 from instances.tasks import enqueue_job
+from inventory.address_claims import claim_address
+from inventory.exceptions import NoAddress
 from inventory.ledger import Actor
 from inventory.models import Region
+from inventory.models.guest_setup import setup_of
 
 _SECONDS_BASE = 900
 _SECONDS_PER_GIB = 1
@@ -50,6 +59,7 @@ class LaunchOrder:
     tags: tuple[str, ...] = ()
     reservation: int | None = None
     idempotency_key: str = ""
+    settings: GuestSettings = field(default_factory=GuestSettings)
 
     @property
     def digest(self) -> str:
@@ -57,6 +67,7 @@ class LaunchOrder:
         body.append(list(self.tags))
         if self.reservation is not None:
             body.append(self.reservation)
+        body += self.settings.identity
         return hashlib.sha256(json.dumps(body).encode()).hexdigest()
 
 
@@ -110,6 +121,7 @@ def _launch(order: LaunchOrder) -> Instance:
         created_by=order.actor,
         idempotency_key=order.idempotency_key,
         request_digest=order.digest,
+        has_user_data=bool(order.settings.user_data),
     )
     instance.label = order.label or f"new-{instance.uuid}"
     # Before the claim: a repeat waits here for the first and takes no card meanwhile.
@@ -122,6 +134,9 @@ def _launch(order: LaunchOrder) -> Instance:
         use(reservation, instance, why)
     else:
         _claim(instance, why)
+    if image.is_disk:
+        keep(order.settings, instance)
+        _give_address(instance)
     job = runner.create(
         JobKind.LAUNCH,
         instance,
@@ -142,10 +157,22 @@ def _claim(instance: Instance, why: Actor) -> None:
         raise NoCapacity.of(plan.cards, plan.slug, region.slug, placed)
 
 
+def _give_address(instance: Instance) -> None:
+    # Of the claims, however they came about: made just now, or taken up from a hold.
+    host = host_of(instance)
+    if host is None or not setup_of(host).network_name:
+        return
+    try:
+        claim_address(host, instance.uuid)
+    except NoAddress as error:
+        plan, region = instance.plan.slug, instance.region.slug
+        raise NoCapacity("IPv4 address", plan, region, NoFit(), str(error)) from error
+
+
 def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
     """Return the rows that the slugs name, launching nothing.
 
-    Raises InvalidRequest with every error. Five queries.
+    Raises InvalidRequest with every error. Six queries.
     """
     plan, region, errors = offer(order.plan, order.region, order.account)
     image = Image.objects.filter(
@@ -157,6 +184,8 @@ def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
         errors.append(("label", problem))
     if problem := tags_problem(order.tags):
         errors.append(("tags", problem))
+    errors += disk_problems(plan, image)
+    errors += problems_of(order.settings, order.account, image)
     if errors or plan is None or region is None or image is None:
         raise InvalidRequest(errors)
     return plan, region, image

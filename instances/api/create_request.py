@@ -1,12 +1,15 @@
 """Turn the body of "Create a Linode" into a launch order, or into all that is wrong."""
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from instances.actions.guest_settings import GuestSettings
 from instances.actions.launch import LaunchOrder, check
 from instances.api import credentials
 from instances.api.errors import Problem
+from instances.cloud_init import hash_password
 from instances.exceptions import InvalidRequest
 from instances.models import Account
 
@@ -40,7 +43,6 @@ _UNAVAILABLE: dict[str, tuple[Any, ...]] = {
     "ipv4": (),
     "kernel": (),
     "maintenance_policy": ("linode/power_off_on",),
-    "metadata": (),
     "network_helper": (),
     "placement_group": (),
     "private_ip": (),
@@ -50,7 +52,7 @@ _UNAVAILABLE: dict[str, tuple[Any, ...]] = {
 }
 _READ = (
     *("type", "region", "image", "label", "tags"),
-    *("root_pass", "authorized_keys", "authorized_users", "booted"),
+    *("root_pass", "authorized_keys", "authorized_users", "booted", "metadata"),
     "reservation",
 )
 _ORDER = {field: place for place, field in enumerate((*_READ, *_UNAVAILABLE))}
@@ -75,11 +77,43 @@ def order_from(
         tags=_tags(body),
         reservation=_reservation(body),
         idempotency_key=key,
+        settings=guest_settings_from(body),
     )
     problems = _shape_problems(body)
     if problems:
         raise InvalidRequest(_with_those_of_the_catalogue(problems, order))
     return order
+
+
+def guest_settings_from(body: Mapping[str, Any]) -> GuestSettings:
+    """Return what a guest is to be set up with; what has the wrong shape is left out.
+
+    The password ends here: from now on there is only its hash.
+    """
+    wrong = {field for field, _ in credentials.problems_of(body)}
+    given = {
+        field: body[field]
+        for field in ("root_pass", "authorized_keys", "authorized_users")
+        if body.get(field) and field not in wrong
+    }
+    password = given.get("root_pass")
+    return GuestSettings(
+        keys=tuple(given.get("authorized_keys", ())),
+        users=tuple(given.get("authorized_users", ())),
+        password_hash=hash_password(password) if password else "",
+        user_data=_user_data(body) or b"",
+    )
+
+
+def _user_data(body: Mapping[str, Any]) -> bytes | None:
+    """Return metadata.user_data, which comes in base64; None if it is no such thing."""
+    metadata = body.get("metadata") or {}
+    if not isinstance(metadata, dict) or set(metadata) - {"user_data"}:
+        return None
+    try:
+        return base64.b64decode(metadata.get("user_data") or "", validate=True)
+    except (TypeError, ValueError):
+        return None
 
 
 def idempotency_key(header: str | None) -> str:
@@ -131,6 +165,9 @@ def _shape_problems(body: Mapping[str, Any]) -> list[Problem]:
         problems.append(("reservation", "reservation must be a reservation's id"))
     if body.get("booted") not in (None, True):
         problems.append(("booted", f"booted=false {_NOT_YET}"))
+    if _user_data(body) is None:
+        reason = "metadata must be an object with user_data in base64"
+        problems.append(("metadata.user_data", reason))
     return problems + _unavailable(body)
 
 
@@ -142,8 +179,7 @@ def _unavailable(body: Mapping[str, Any]) -> list[Problem]:
         if field not in _UNAVAILABLE:
             problems.append((field[:100], "There is no such field"))
         elif value not in _UNAVAILABLE[field]:
-            name = "metadata.user_data" if field == "metadata" else field
-            problems.append((name, f"{name} {_NOT_YET}"))
+            problems.append((field, f"{field} {_NOT_YET}"))
     return problems
 
 

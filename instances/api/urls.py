@@ -24,7 +24,11 @@ from instances.api.views.availability import (
 from instances.api.views.console import ConsoleView
 from instances.api.views.events import EventListView, EventSeenView, EventView
 from instances.api.views.images import ImageListView, ImageView
-from instances.api.views.instances import InstanceListView, InstanceView
+from instances.api.views.instances import (
+    InstanceAddressesView,
+    InstanceListView,
+    InstanceView,
+)
 from instances.api.views.openapi import DocumentView
 from instances.api.views.profile import ProfileView
 from instances.api.views.quotas import QuotaListView
@@ -52,6 +56,7 @@ urlpatterns = [
     *_both("images/<path:image_id>", ImageView),
     *_both("linode/instances", InstanceListView),
     *_both("linode/instances/<int:instance_id>", InstanceView),
+    *_both("linode/instances/<int:instance_id>/ips", InstanceAddressesView),
     *_both("account/events", EventListView),
     *_both("account/events/<int:event_id>", EventView),
     *_both("account/events/<int:event_id>/seen", EventSeenView),

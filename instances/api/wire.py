@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.utils.crypto import salted_hmac
 
 from instances.choices import ABSENT, Desired, Phase
 from instances.models import Account, Instance
+from inventory.addresses import mac_of, slaac_of
 from inventory.hypervisor.port import DomainState
 
 # Linode API v4, Linode "status". Ended phases have none: those instances are not found.
@@ -61,6 +63,13 @@ def euuid_of(account: Account) -> str:
     """Return an opaque, lasting id in the form of Linode's account euuid."""
     digest = salted_hmac("instances.api.euuid", str(account.pk)).hexdigest()
     return str(UUID(digest[:32])).upper()
+
+
+def ipv6_of(instance: Any) -> str | None:
+    """Return the address that the guest gives itself, as Linode writes it."""
+    if not instance.ipv6_prefix:
+        return None
+    return f"{slaac_of(str(instance.ipv6_prefix), mac_of(str(instance.ipv4)))}/128"
 
 
 def seconds_between(start: datetime | None, end: datetime | None) -> float | None:

@@ -1,9 +1,12 @@
 """What a job's steps may use: the machine on its host, and the records."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from instances.domain_xml import DomainSpec
+from instances.guest_disk import DiskPlan
 from inventory.exceptions import DomainNotFound
 from inventory.hypervisor.port import DomainState, Hypervisor
 
@@ -19,6 +22,45 @@ class Records(Protocol):
 
     def release_claims(self) -> None:
         """End the instance's claims; only after the domain is proven absent."""
+
+
+class Storage(Protocol):
+    """Images on the machine's host, and what its seed is made from.
+
+    A volume that is being filled has a lease and a name of its own; only one that was
+    filled to its end and checked is whole.
+    """
+
+    @property
+    def plan(self) -> DiskPlan:
+        """Say what the disk is made from, and where."""
+
+    def image_file(self) -> Path:
+        """Return a checked copy of the image on this machine; may fetch it first."""
+
+    def whole_volume(self) -> str:
+        """Return the name of the image's volume on the host; empty if there is none."""
+
+    def take_upload(self) -> str:
+        """Return the name of a volume to fill; empty while somebody else fills one."""
+
+    def renew_upload(self, volume: str) -> None:
+        """Keep the upload. Raises StepFailed if it was taken over."""
+
+    def finish_upload(self, volume: str) -> None:
+        """Say that the volume is whole. Raises StepFailed if it was taken over."""
+
+    def abandon_upload(self, volume: str) -> None:
+        """Let somebody else try."""
+
+    def forget_volume(self, volume: str) -> None:
+        """Say that the host has no such volume any more."""
+
+    def seed_files(self) -> dict[str, bytes]:
+        """Return the seed's files by name; they hold secrets."""
+
+    def note_seed(self, digest: str) -> None:
+        """Keep the digest of the seed that the machine has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +80,13 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """machine: None once nothing is claimed; then there is nothing of it on any host."""
+    """machine: None once nothing is claimed; then there is nothing of it on any host.
+
+    storage: None for a guest that boots a kernel of its host. renew_lease: keeps the job
+    for so many seconds more; raises LeaseLost.
+    """
 
     records: Records
     machine: Machine | None
+    storage: Storage | None
+    renew_lease: Callable[[int], None]

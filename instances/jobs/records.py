@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from flags.availability import is_available
 from instances.models import Instance, Job
+from inventory.address_claims import release_address
 from inventory.hypervisor.port import DomainState
 from inventory.ledger import Actor, release
 
@@ -36,3 +37,4 @@ class InstanceRecords:
         )
         with transaction.atomic():
             release(self.job.for_instance.uuid, actor)
+            release_address(self.job.for_instance.uuid)

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
+from instances.domain_devices import ipv6_filters
 from instances.domain_xml import build_domain, differences
 from instances.exceptions import JobAbandoned, StepFailed
 from instances.jobs.context import Machine, StepContext
@@ -20,7 +21,7 @@ from inventory.hypervisor.console import (
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.xml import parse_domain
 
-_ON = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTTING_DOWN)
+ON = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTTING_DOWN)
 _POLL_S = 0.2
 
 
@@ -42,7 +43,7 @@ class Step(Protocol[C]):
     def undo(self, context: C) -> None: ...
 
 
-def _held(context: StepContext) -> Machine:
+def held(context: StepContext) -> Machine:
     if context.machine is None:
         raise StepFailed(
             "The capacity for this instance is no longer held.",
@@ -64,7 +65,7 @@ class HoldClaims:
     timeout_s = 120
 
     def do(self, context: StepContext) -> None:
-        _held(context)
+        held(context)
         _check_gate(context)
 
     def undo(self, context: StepContext) -> None:
@@ -77,10 +78,13 @@ class DefineDomain:
     timeout_s = 120
 
     def do(self, context: StepContext) -> None:
-        machine = _held(context)
-        if machine.state() in _ON:
+        machine = held(context)
+        if machine.state() in ON:
             return
         machine.hypervisor.ensure_folder_pool(CONSOLE_POOL, CONSOLE_FOLDER)
+        if machine.spec.nic and machine.spec.nic.ipv6:
+            for document in ipv6_filters():
+                machine.hypervisor.define_filter(document)
         try:
             machine.hypervisor.define_domain(build_domain(machine.spec))
         except InvalidXml as error:
@@ -96,8 +100,8 @@ class StartDomain:
     timeout_s = 600
 
     def do(self, context: StepContext) -> None:
-        machine = _held(context)
-        if machine.state() in _ON:
+        machine = held(context)
+        if machine.state() in ON:
             return
         _check_gate(context)
         machine.hypervisor.start_domain(machine.spec.uuid)
@@ -115,7 +119,7 @@ class ObserveRunning:
     settle_s = 1.0
 
     def do(self, context: StepContext) -> None:
-        machine = _held(context)
+        machine = held(context)
         deadline = time.monotonic() + self.settle_s
         while True:
             state = machine.hypervisor.domain_state(machine.spec.uuid)
@@ -139,7 +143,7 @@ class VerifyClaims:
     timeout_s = 120
 
     def do(self, context: StepContext) -> None:
-        machine = _held(context)
+        machine = held(context)
         document = machine.hypervisor.domain_xml(machine.spec.uuid)
         found = differences(machine.spec, parse_domain(document))
         if found:
@@ -167,7 +171,7 @@ class DestroyDomain:
         if state is None:
             return
         context.records.note_state(state)
-        if state in _ON:
+        if state in ON:
             raise HypervisorError(
                 f"domain {machine.spec.uuid} is {state} after it was destroyed"
             )
@@ -185,7 +189,7 @@ class UndefineDomain:
         machine = context.machine
         if machine is None:
             return
-        if machine.state() in _ON:
+        if machine.state() in ON:
             # To undefine a running domain only makes it transient; it would run on.
             raise HypervisorError(
                 f"domain {machine.spec.uuid} still runs; it was not removed"

@@ -16,13 +16,15 @@ from instances.jobs.card_steps import CardContext
 from instances.jobs.context import Machine, StepContext
 from instances.jobs.failure import Failure
 from instances.jobs.records import InstanceRecords
+from instances.jobs.storage_records import InstanceStorage
 from instances.models import Instance, Job
-from instances.selectors import host_of, spec_of
+from instances.selectors import disk_plan_of, host_of, spec_of
 from inventory import card_checks
 from inventory.choices import CardCondition, CheckKind
 from inventory.hypervisor.port import Hypervisor
 from inventory.ledger import Actor
 from inventory.models import Card, Host
+from inventory.models.guest_setup import setup_of
 
 Connector = Callable[[str], Hypervisor]
 _GONE = (CardCondition.MISSING, CardCondition.QUARANTINED, CardCondition.RETIRED)
@@ -56,13 +58,14 @@ def subject_of(
     """renew_lease: keeps the job for so many seconds more; raises LeaseLost."""
     if job.kind in CARD_JOBS:
         return CardSubject(job, connect_to, renew_lease)
-    return InstanceSubject(job, connect_to)
+    return InstanceSubject(job, connect_to, renew_lease)
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceSubject:
     job: Job
     connect_to: Connector
+    renew_lease: Callable[[int], None]
 
     def context(self) -> StepContext:
         instance = Instance.objects.select_related(
@@ -70,10 +73,13 @@ class InstanceSubject:
         ).get(pk=self.job.for_instance.pk)
         self.job.instance = instance
         host, spec = host_of(instance), spec_of(instance)
-        machine = None
+        machine, storage = None, None
         if host is not None and spec is not None:
             machine = Machine(self.connect_to(host.libvirt_uri), spec)
-        return StepContext(InstanceRecords(self.job), machine)
+            plan = disk_plan_of(instance, setup_of(host))
+            storage = InstanceStorage(instance, host, plan) if plan else None
+        records = InstanceRecords(self.job)
+        return StepContext(records, machine, storage, self.renew_lease)
 
     def unwanted(self) -> Failure | None:
         """A launch is given up when its instance is to go or its time is over."""

@@ -10,6 +10,12 @@ from instances.jobs.card_steps import (
     SanitiseCard,
     TestCard,
 )
+from instances.jobs.disk_steps import (
+    CreateDisk,
+    DeleteDisk,
+    EnsureImage,
+    WriteSeed,
+)
 from instances.jobs.steps import (
     DefineDomain,
     DestroyDomain,
@@ -28,12 +34,20 @@ WORKFLOWS: dict[JobKind, tuple[Step[Any], ...]] = {
     JobKind.CLEAR: (RemoveCheckGuest(),),
     JobKind.LAUNCH: (
         HoldClaims(),
+        EnsureImage(),
+        CreateDisk(),
+        WriteSeed(),
         DefineDomain(),
         StartDomain(),
         ObserveRunning(),
         VerifyClaims(),
     ),
-    JobKind.DELETE: (DestroyDomain(), UndefineDomain(), ReleaseClaims()),
+    JobKind.DELETE: (
+        DestroyDomain(),
+        UndefineDomain(),
+        DeleteDisk(),
+        ReleaseClaims(),
+    ),
 }
 
 # A delete is never given up: what cannot be proven gone stays claimed, and is tried again.

@@ -187,6 +187,11 @@ class Image(models.Model):
     def is_disk(self) -> bool:
         return not self.kernel_path
 
+    @property
+    def reads_seeds(self) -> bool:
+        """Whether keys, passwords and user data have an effect."""
+        return self.is_disk and self.has_cloud_init
+
 
 class HostImage(models.Model):
     """An image on a host. volume: whole and checked; empty while it is on its way.

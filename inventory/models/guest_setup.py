@@ -1,5 +1,7 @@
 """What a host has for its guests: where disks lie, and what network cards hang on."""
 
+from collections.abc import Iterable
+
 from django.db import models
 from django.db.models import Q
 
@@ -57,6 +59,16 @@ class GuestSetup(models.Model):
 
     def __str__(self) -> str:
         return f"guests of {self.host}"
+
+
+def setups_of(hosts: Iterable[Host]) -> dict[int, GuestSetup]:
+    """Return host id -> setup_of() it; one query."""
+    by_id = {host.pk: host for host in hosts}
+    found = {row.pk: row for row in GuestSetup.objects.filter(host__in=by_id)}
+    setups = {pk: found.get(pk) or GuestSetup(host=by_id[pk]) for pk in by_id}
+    for pk, setup in setups.items():
+        setup.host = by_id[pk]
+    return setups
 
 
 def setup_of(host: Host) -> GuestSetup:

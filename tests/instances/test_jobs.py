@@ -177,7 +177,7 @@ def test_each_step_failed_leaves_the_world_as_before(
     assert before == _cards_and_key()
     states = [s.state for s in job.steps.all()]
     reached = LAUNCH_STEPS.index(step) + 1
-    assert states == ["undone"] * reached + ["pending"] * (5 - reached)
+    assert states == ["undone"] * reached + ["pending"] * (len(LAUNCH_STEPS) - reached)
     event = Event.objects.latest("pk")
     assert (event.status, event.message) == ("failed", job.public_message)
 

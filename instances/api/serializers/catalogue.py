@@ -70,7 +70,7 @@ def image_json(image: Image) -> shapes.Image:
         "deprecated": False,
         "size": image.size_mib,
         "total_size": image.size_mib,
-        "capabilities": [],
+        "capabilities": ["cloud-init"] if image.reads_seeds else [],
         "regions": [],
         "tags": [],
         "created": created,

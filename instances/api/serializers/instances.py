@@ -3,13 +3,14 @@
 ModelSerializer costs ten times as much for a list (DESIGN.md section 9).
 """
 
+from typing import Any
+
 from instances.api import wire
 from instances.api.shapes.instances import Linode, TaggedObject
-from instances.models import Instance
 
 
-def instance_json(instance: Instance) -> Linode:
-    """Needs plan, region and image of the instance. An ended instance has no such form."""
+def instance_json(instance: Any) -> Linode:
+    """Needs an instance as selectors.instances_of() gives it."""
     plan = instance.plan
     return {
         "id": instance.pk,
@@ -33,8 +34,8 @@ def instance_json(instance: Instance) -> Linode:
             "gpus": plan.cards,
             "accelerated_devices": 0,
         },
-        "ipv4": [],
-        "ipv6": None,
+        "ipv4": [instance.ipv4] if instance.ipv4 else [],
+        "ipv6": wire.ipv6_of(instance),
         "interface_generation": "legacy_config",
         # 0: no alert, which is the truth while nothing measures.
         "alerts": {
@@ -52,7 +53,7 @@ def instance_json(instance: Instance) -> Linode:
         },
         "capabilities": [],
         "disk_encryption": "disabled",
-        "has_user_data": False,
+        "has_user_data": instance.has_user_data,
         "lke_cluster_id": None,
         "locks": [],
         # A passed-through card cannot be migrated live.
@@ -62,5 +63,5 @@ def instance_json(instance: Instance) -> Linode:
     }
 
 
-def tagged_json(instance: Instance) -> TaggedObject:
+def tagged_json(instance: Any) -> TaggedObject:
     return {"type": "linode", "data": instance_json(instance)}

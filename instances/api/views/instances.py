@@ -21,11 +21,13 @@ from instances.api.filter_fields import INSTANCE_FIELDS
 from instances.api.listing import listing
 from instances.api.openapi.operations import operation
 from instances.api.parsing import body_object
+from instances.api.serializers.addresses import addresses_json
 from instances.api.serializers.instances import instance_json
 from instances.api.shapes import instances as shapes
 from instances.exceptions import IdempotencyConflict
 from instances.models import Account, Instance
 from instances.selectors import instances_of
+from inventory.address_claims import open_address_of
 
 
 def owned_instance(account: Account, instance_id: int) -> Instance:
@@ -58,7 +60,15 @@ class InstanceListView(Endpoint):
             raise IdempotencyConflict(
                 "The Linode that this Idempotency-Key made is gone. Use a new key."
             )
-        return Response(instance_json(instance))
+        return Response(instance_json(owned_instance(self.account, instance.pk)))
+
+
+class InstanceAddressesView(Endpoint):
+    category = "linodes"
+
+    def get(self, request: Request, instance_id: int) -> Response:
+        instance = owned_instance(self.account, instance_id)
+        return Response(addresses_json(instance, open_address_of(instance.uuid)))
 
 
 class InstanceView(Endpoint):

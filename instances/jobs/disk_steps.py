@@ -1,0 +1,219 @@
+"""The steps that bring an image to a host, and make and delete a guest's disk and seed.
+
+As in jobs.steps: each may die anywhere and be run again from its start. A guest without
+a disk of its own, which boots a kernel of its host, has no storage: then nothing is done.
+"""
+
+import hashlib
+import time
+from contextlib import suppress
+
+from instances.cloud_init import digest_of, seed_image
+from instances.exceptions import StepFailed
+from instances.jobs.context import StepContext, Storage
+from instances.jobs.steps import ON, held
+from inventory.exceptions import HostUnreachable, HypervisorError
+from inventory.hypervisor.port import Backing, Hypervisor
+
+# What is sent in one call, and renews the leases.
+UPLOAD_PART_BYTES = 64 << 20
+_POLL_S = 1.0
+_LONGEST_WAIT_S = 600.0
+
+
+class EnsureImage:
+    """Several launches at once share one upload; who comes second waits for it."""
+
+    name = "ensure_image"
+    label = "Image on the host"
+    timeout_s = 600
+    poll_s = _POLL_S
+
+    def do(self, context: StepContext) -> None:
+        storage = context.storage
+        if storage is None:
+            return
+        hypervisor = held(context).hypervisor
+        plan = storage.plan
+        hypervisor.ensure_folder_pool(plan.image_pool, plan.image_folder)
+        deadline = time.monotonic() + _LONGEST_WAIT_S
+        while not _image_is_there(hypervisor, storage):
+            context.renew_lease(self.timeout_s)
+            volume = storage.take_upload()
+            if volume:
+                self._fill(context, storage, hypervisor, volume)
+            elif time.monotonic() > deadline:
+                raise StepFailed(
+                    "The image is still on its way to the host. Please try again.",
+                    f"another job has been sending it for {_LONGEST_WAIT_S:.0f} s",
+                )
+            else:
+                time.sleep(self.poll_s)
+
+    def _fill(
+        self,
+        context: StepContext,
+        storage: Storage,
+        hypervisor: Hypervisor,
+        volume: str,
+    ) -> None:
+        pool = storage.plan.image_pool
+        try:
+            _delete_torn_uploads(hypervisor, storage, volume)
+            self._upload(context, storage, hypervisor, volume)
+        except (HypervisorError, StepFailed) as error:
+            with suppress(HypervisorError):
+                hypervisor.delete_volume(pool, volume)
+            storage.abandon_upload(volume)
+            if not isinstance(error, (HostUnreachable, StepFailed)):
+                _check_room(hypervisor, storage)
+            raise
+        storage.finish_upload(volume)
+
+    def _upload(
+        self,
+        context: StepContext,
+        storage: Storage,
+        hypervisor: Hypervisor,
+        volume: str,
+    ) -> None:
+        image, pool = storage.plan.image, storage.plan.image_pool
+        path = storage.image_file()
+        _check_room(hypervisor, storage)
+        hypervisor.create_volume(pool, volume, image.virtual_bytes, image.format)
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            for offset in range(0, image.file_bytes, UPLOAD_PART_BYTES):
+                context.renew_lease(self.timeout_s)
+                storage.renew_upload(volume)
+                part = file.read(UPLOAD_PART_BYTES)
+                digest.update(part)
+                hypervisor.upload_volume(pool, volume, str(path), offset, len(part))
+        if digest.hexdigest() != image.digest:
+            raise StepFailed(
+                "The image is damaged. We have been told.",
+                f"{path} has the digest {digest.hexdigest()}, not {image.digest}",
+            )
+
+    def undo(self, context: StepContext) -> None:
+        """The image stays for the next guest."""
+
+
+def _image_is_there(hypervisor: Hypervisor, storage: Storage) -> bool:
+    volume = storage.whole_volume()
+    if not volume:
+        return False
+    facts = hypervisor.volume(storage.plan.image_pool, volume)
+    if facts is not None and facts.capacity == storage.plan.image.virtual_bytes:
+        return True
+    # The host was set up anew, or somebody deleted the file.
+    storage.forget_volume(volume)
+    return False
+
+
+def _delete_torn_uploads(hypervisor: Hypervisor, storage: Storage, volume: str) -> None:
+    """Delete what workers left that died; whoever calls this holds the upload's lease."""
+    pool, digest = storage.plan.image_pool, storage.plan.image.digest
+    for name in hypervisor.volume_names(pool):
+        if name.startswith(digest) and name not in (volume, storage.whole_volume()):
+            hypervisor.delete_volume(pool, name)
+
+
+def _check_room(hypervisor: Hypervisor, storage: Storage) -> None:
+    pool, needed = storage.plan.image_pool, storage.plan.image.file_bytes
+    free = hypervisor.pools().get(pool)
+    if free is not None and free < needed:
+        raise StepFailed(
+            "The host has no room for this image. Nothing is held or charged for it.",
+            f"pool {pool} has {free >> 20} MiB free, the image has {needed >> 20} MiB: "
+            "delete images that nobody uses, or enlarge the pool",
+        )
+
+
+class CreateDisk:
+    """A disk that is there was made by an attempt that died: no guest ever ran on it."""
+
+    name = "create_disk"
+    label = "Disk made from the image"
+    timeout_s = 900
+
+    def do(self, context: StepContext) -> None:
+        storage = context.storage
+        if storage is None:
+            return
+        machine = held(context)
+        if machine.state() in ON:
+            return
+        hypervisor, plan = machine.hypervisor, storage.plan
+        hypervisor.ensure_folder_pool(plan.disk_pool, plan.disk_folder)
+        if hypervisor.volume(plan.disk_pool, plan.volume) is not None:
+            hypervisor.delete_volume(plan.disk_pool, plan.volume)
+        base = Backing(plan.image_pool, storage.whole_volume(), plan.image.format)
+        if not plan.is_full_copy:
+            hypervisor.create_volume(
+                plan.disk_pool, plan.volume, plan.capacity_bytes, "qcow2", base
+            )
+            return
+        hypervisor.clone_volume(plan.disk_pool, plan.volume, base)
+        if plan.capacity_bytes > plan.image.virtual_bytes:
+            hypervisor.resize_volume(plan.disk_pool, plan.volume, plan.capacity_bytes)
+
+    def undo(self, context: StepContext) -> None:
+        if context.storage is not None:
+            _delete(context, context.storage.plan.volume)
+
+
+class WriteSeed:
+    name = "write_seed"
+    label = "Keys, host name and addresses written for cloud-init"
+    timeout_s = 180
+
+    def do(self, context: StepContext) -> None:
+        storage = context.storage
+        if storage is None:
+            return
+        machine = held(context)
+        if machine.state() in ON:
+            return
+        files = storage.seed_files()
+        hypervisor, plan = machine.hypervisor, storage.plan
+        if hypervisor.volume(plan.disk_pool, plan.seed_volume) is not None:
+            hypervisor.delete_volume(plan.disk_pool, plan.seed_volume)
+        hypervisor.write_volume(plan.disk_pool, plan.seed_volume, seed_image(files))
+        storage.note_seed(digest_of(files))
+
+    def undo(self, context: StepContext) -> None:
+        if context.storage is not None:
+            _delete(context, context.storage.plan.seed_volume)
+
+
+class DeleteDisk:
+    """After the domain is gone: nobody may have the disk open when it is wiped."""
+
+    name = "delete_disk"
+    label = "Disk wiped and deleted"
+    timeout_s = 900
+
+    def do(self, context: StepContext) -> None:
+        if context.storage is not None:
+            _delete(context, context.storage.plan.seed_volume)
+            _delete(context, context.storage.plan.volume)
+
+    def undo(self, context: StepContext) -> None:
+        """What is wiped does not come back."""
+
+
+def _delete(context: StepContext, volume: str) -> None:
+    machine, storage = context.machine, context.storage
+    if machine is None or storage is None:
+        return
+    if machine.state() in ON:
+        raise HypervisorError(f"domain {machine.spec.uuid} still runs on {volume}")
+    hypervisor, pool = machine.hypervisor, storage.plan.disk_pool
+    if hypervisor.volume(pool, volume) is None:
+        return
+    if storage.plan.is_wiped:
+        hypervisor.wipe_volume(pool, volume)
+    hypervisor.delete_volume(pool, volume)
+    if hypervisor.volume(pool, volume) is not None:
+        raise HypervisorError(f"{volume} is still there after it was deleted")

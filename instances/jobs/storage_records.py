@@ -1,0 +1,110 @@
+"""The database behind the steps of disks: images on hosts, and what a seed is made from."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from instances.cloud_init import NetworkSettings, Seed, hostname_of, seed_files
+from instances.exceptions import StepFailed
+from instances.guest_disk import DiskPlan
+from instances.image_store import local_file
+from instances.models import HostImage, Instance, SeedSettings
+from inventory.address_claims import open_address_of
+from inventory.models import Host
+
+# Longer than the deadline of one part (supervised.upload_volume).
+UPLOAD_LEASE_S = 180
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStorage:
+    """jobs.context.Storage for one instance on one host; reads rows anew at every call."""
+
+    instance: Instance
+    host: Host
+    plan: DiskPlan
+
+    def image_file(self) -> Path:
+        image = self.instance.image
+        return local_file(image.source, image.sha256, image.disk_format).path
+
+    def whole_volume(self) -> str:
+        found = self._rows().values_list("volume", flat=True).first()
+        return found or ""
+
+    def take_upload(self) -> str:
+        HostImage.objects.get_or_create(host=self.host, digest=self.plan.image.digest)
+        volume = f"{self.plan.image.digest}-{uuid.uuid4().hex[:8]}"
+        free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
+        taken = (
+            self._rows()
+            .filter(free, volume="")
+            .update(upload=volume, lease_expires_at=_lease_end())
+        )
+        return volume if taken else ""
+
+    def renew_upload(self, volume: str) -> None:
+        self._held(volume, lease_expires_at=_lease_end())
+
+    def finish_upload(self, volume: str) -> None:
+        self._held(
+            volume, volume=volume, upload="", lease_expires_at=None, verified_at=Now()
+        )
+
+    def abandon_upload(self, volume: str) -> None:
+        self._rows().filter(upload=volume).update(upload="", lease_expires_at=None)
+
+    def forget_volume(self, volume: str) -> None:
+        self._rows().filter(volume=volume).update(volume="", verified_at=None)
+
+    def seed_files(self) -> dict[str, bytes]:
+        settings = SeedSettings.objects.filter(instance=self.instance).first()
+        if settings is None:
+            raise StepFailed(
+                "What the machine was to be set up with is no longer held.",
+                "its seed's settings were used up or deleted",
+            )
+        return seed_files(
+            Seed(
+                instance_id=self.instance.cloud_init_id,
+                hostname=hostname_of(self.instance.label),
+                authorized_keys=tuple(settings.authorized_keys),
+                password_hash=settings.password_hash,
+                user_data=bytes(settings.user_data),
+                network=self._network(),
+            )
+        )
+
+    def note_seed(self, digest: str) -> None:
+        Instance.objects.filter(pk=self.instance.pk).update(metadata_digest=digest)
+
+    def _network(self) -> NetworkSettings | None:
+        held = open_address_of(self.instance.uuid)
+        if held is None:
+            return None
+        return NetworkSettings(
+            mac=held.mac,
+            ipv4=held.address,
+            prefix_length=held.pool.prefix_length,
+            gateway=held.pool.gateway,
+            nameservers=tuple(held.pool.nameservers),
+            ipv6=held.ipv6,
+        )
+
+    def _rows(self) -> QuerySet[HostImage]:
+        return HostImage.objects.filter(host=self.host, digest=self.plan.image.digest)
+
+    def _held(self, filled: str, **changes: object) -> None:
+        if not self._rows().filter(upload=filled).update(**changes):
+            raise StepFailed(
+                "The image did not reach the host in time. Please try again.",
+                f"upload {filled} was overtaken by another worker's",
+            )
+
+
+def _lease_end() -> object:
+    return Now() + timedelta(seconds=UPLOAD_LEASE_S)
