@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from deploy.local.django import Django
 from deploy.local.private_file import read_json_object, write_private_json
 
 REGION = "us-east"
+TINY_IMAGE = "gpucloud/tiny"
 CARDS_READY_S = 180
 # The virtual host is small: none of it is set aside but what its own OS needs.
 RESERVED = (
@@ -37,6 +41,24 @@ def enrol(django: Django, name: str, libvirt_uri: str) -> None:
     """Have the host in the inventory; reads its hardware through libvirt."""
     django.manage(
         "enrol_host", libvirt_uri, "--region", REGION, "--name", name, *RESERVED
+    )
+
+
+def set_up_guests(django: Django, host_name: str, tiny_disk: Path) -> None:
+    """Give the host's guests a network, and offer the image that reports what it got."""
+    django.manage(
+        *("set_up_guests", host_name, "--network", "gpucloud"),
+        *("--subnet", "10.77.0.0/24", "--gateway", "10.77.0.1"),
+        *("--first", "10.77.0.10", "--last", "10.77.0.99"),
+    )
+    folder = Path(django.env["GPUCLOUD_IMAGE_FOLDER"])
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(tiny_disk, folder / "tiny.qcow2")
+    digest = hashlib.sha256(tiny_disk.read_bytes()).hexdigest()
+    django.manage(
+        *("add_image", TINY_IMAGE, "tiny.qcow2", digest, "--position", "3"),
+        *("--label", "Seed reader (tiny)", "--vendor", "gpucloud", "--description"),
+        "Boots from a disk of its own and prints its seed on the serial console.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from deploy.local import postgres, provision
@@ -97,6 +98,7 @@ def _host(django: Django, progress: Progress) -> dict[str, str]:
         notes.append(f"answers at {uri}")
     with progress.step(f"enrolment of {HOST_NAME}"):
         provision.enrol(django, HOST_NAME, uri)
+        provision.set_up_guests(django, HOST_NAME, Path(facts["tiny_disk"]))
     return {"name": HOST_NAME, "libvirt_uri": uri}
 
 

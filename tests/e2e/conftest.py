@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,8 +174,10 @@ def _start(server_url: str, undo: ExitStack) -> Stack:
     )
     undo.callback(gpuhost.stop)
     undo.callback(_stop_all, services)
-    uri = gpuhost.restore().libvirt_uri
+    facts = gpuhost.restore()
+    uri = facts.libvirt_uri
     _provision(django, uri, secrets)
+    provision.set_up_guests(django, E2E_HOST_NAME, Path(facts.tiny_disk))
     port = ports.random_free()
     services.ensure(django.web(port))
     services.ensure(django.worker())

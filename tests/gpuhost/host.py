@@ -64,6 +64,8 @@ class HostFacts:
     debug_port: int
     libvirt_uri: str
     run_dir: str
+    # A disk image for guests; its folder is the image's.
+    tiny_disk: str = ""
 
     @property
     def card_addresses(self) -> list[str]:
@@ -347,6 +349,7 @@ class VirtualGpuHost:
             debug_port=ports[1],
             libvirt_uri=f"qemu+tcp://127.0.0.1:{ports[0]}/system",
             run_dir=str(self.run_dir),
+            tiny_disk=str(image.tiny_disk),
         )
         new = self.run_dir / "host.json.new"
         new.write_text(json.dumps(asdict(facts), indent=1) + "\n")

@@ -145,6 +145,11 @@ class Image:
         """Return the guest that scrubs and tests cards; hosts have it too."""
         return self.folder / "check.elf"
 
+    @property
+    def tiny_disk(self) -> Path:
+        """Return the disk image of the guest that reports what it was given."""
+        return self.folder / "tiny.qcow2"
+
 
 def build_inputs() -> list[Path]:
     """Return the files that decide what an image holds, sorted."""
@@ -152,7 +157,7 @@ def build_inputs() -> list[Path]:
         SOURCE / name
         for name in (
             *("image.py", "packages.py"),
-            *("guest.h", "probe.c", "check.c"),
+            *("guest.h", "probe.c", "check.c", "tiny.c"),
             *("cards.c", "memory_maps.c", "memory_maps.h"),
         )
     ]
@@ -284,6 +289,9 @@ def _configure(root: Path) -> None:
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
     shutil.copytree(SOURCE / "image/root", root, dirs_exist_ok=True)
+    networks = root / "etc/libvirt/qemu/networks"
+    (networks / "autostart").mkdir(exist_ok=True)
+    _link(networks / "autostart/gpucloud.xml", "../gpucloud.xml")
     _install(SOURCE / "image/host-init", root / "init")
     _wrap_qemu(root)
     for link, target in FIREWALL_LINKS.items():
@@ -319,8 +327,26 @@ def _build_guests(root: Path, out: Path, work: Path) -> None:
     for name in ("probe", "check"):
         run("gcc", *flags.split(), "-o", guests / f"{name}.elf", SOURCE / f"{name}.c")
     shutil.copy(guests / "check.elf", out / "check.elf")
+    _build_tiny_disk(root, out, work)
     sources = (SOURCE / "cards.c", SOURCE / "memory_maps.c")
     run("gcc", "-shared", "-fPIC", "-O1", "-o", out / "cards.so", *sources, "-ldl")
+
+
+def _build_tiny_disk(root: Path, out: Path, work: Path) -> None:
+    """Build the tiny guest as a qcow2 of 1 MiB: a boot sector and what it loads."""
+    program, raw = work / "tiny.elf", work / "tiny.raw"
+    flags = (
+        "-m16 -march=i386 -Os -ffreestanding -nostdlib -static -fno-pic -no-pie "
+        "-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables "
+        "-Wl,--build-id=none,-N,-e,start,--no-warn-rwx-segments "
+        "-Wl,--section-start=.start=0x7c00,-Ttext=0x7e00"
+    )
+    run("gcc", *flags.split(), "-o", program, SOURCE / "tiny.c")
+    run("objcopy", "-O", "binary", program, raw)
+    with raw.open("r+b") as disk:
+        disk.truncate(1 << 20)
+    _run_from(root, "qemu-img", "convert", "-f", "raw", "-O", "qcow2",
+              raw, out / "tiny.qcow2")  # fmt: skip
 
 
 def _build_initrd(root: Path, modules: Path, out: Path, work: Path) -> None:
