@@ -10,7 +10,8 @@ ca-certificates git procps util-linux
 python3 python3-dev python3-venv
 gcc libc6-dev pkg-config libvirt-dev libvirt-clients
 postgresql
-qemu-system-x86 cpio e2fsprogs
+qemu-system-x86 cpio e2fsprogs binutils
+mmdebstrap qemu-utils openssh-client
 chromium
 "
 

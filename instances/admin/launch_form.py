@@ -4,8 +4,13 @@ import secrets
 from collections.abc import Iterable
 
 from django import forms
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
+from instances.actions.guest_settings import GuestSettings
 from instances.actions.launch import LaunchOrder
 from instances.launch_choices import LaunchChoices, why_not_offered
 from instances.models import Account
@@ -28,6 +33,14 @@ class LaunchForm(forms.Form):
         max_length=64,
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
         help_text="Optional. 3 to 64 letters, digits, - _ or . and one of the account's.",
+    )
+    authorized_keys = forms.CharField(
+        label="SSH keys",
+        required=False,
+        max_length=20_000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="Public keys that may log in as root, one a line. Without one, nobody "
+        "can log in to an image with accounts.",
     )
     key = forms.CharField(
         max_length=64, widget=forms.HiddenInput(attrs={"autocomplete": "off"})
@@ -70,6 +83,13 @@ class LaunchForm(forms.Form):
             actor=f"user:{username}",
             username=username,
             idempotency_key=f"admin:{data['key']}",
+            settings=GuestSettings(
+                keys=tuple(
+                    line.strip()
+                    for line in data["authorized_keys"].splitlines()
+                    if line.strip()
+                )
+            ),
         )
 
     def show_refusals(self, errors: Iterable[tuple[str | None, str]]) -> None:

@@ -8,11 +8,15 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import CharField, Expression, F, Func, Q, Value
+from django.db.models import CharField, F, Func, OuterRef, Q, Value
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Cast
 from django.db.models.lookups import IContains
 
 from instances.api import wire
+from inventory.models import AddressClaim
 
 _BIGINT = 2**63
 _LOOKUPS = {"+gt": "gt", "+gte": "gte", "+lt": "lt", "+lte": "lte"}
@@ -39,7 +43,7 @@ class Field:
 
     path: str
     kind: Kind = Kind.TEXT
-    expression: Expression | None = None
+    expression: Combinable | None = None
 
     def condition(self, operator: str, operand: Any) -> Q:
         """Return the rows where this compares so; "" is equality. Raises Unfit."""
@@ -114,6 +118,15 @@ def _constant(name: str, kind: Kind, value: Any) -> Field:
     return Field(f"wire_{name}", kind, Value(value, output_field=output))
 
 
+def _open_addresses() -> ArraySubquery:
+    """Return the addresses that an instance has, as text."""
+    held = AddressClaim.objects.filter(consumer=OuterRef("uuid"), released_at=None)
+    # host(): as text, an inet has its prefix length with it.
+    host = Func(F("address"), function="host", output_field=CharField())
+    text = Cast(host, CharField(max_length=15))
+    return ArraySubquery(held.annotate(text=text).values("text"))
+
+
 def _number(path: str) -> Field:
     return Field(path, Kind.INTEGER)
 
@@ -154,7 +167,7 @@ INSTANCE_FIELDS = {
     "image": Field("image__slug"),
     "tags": Field("tags", Kind.TEXTS),
     "group": _constant("group", Kind.TEXT, ""),
-    "ipv4": _constant("ipv4", Kind.TEXTS, []),
+    "ipv4": Field("wire_ipv4", Kind.TEXTS, _open_addresses()),
     "interface_generation": _constant("interfaces", Kind.TEXT, "legacy_config"),
     "placement_group.label": _constant("pg_label", Kind.TEXT, None),
     "placement_group.placement_group_type": _constant("pg_type", Kind.TEXT, None),

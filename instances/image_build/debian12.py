@@ -165,10 +165,6 @@ def _configure(root: Path) -> Path:
 
 def _boot_loader(root: Path) -> Path:
     (version,) = (path.name for path in (root / "lib/modules").iterdir())
-    defaults = (root / "etc/default/grub").read_text()
-    (root / "etc/default/grub").write_text(
-        f'{defaults}GRUB_CMDLINE_LINUX="console=ttyS0 net.ifnames=0"\n'
-    )
     folder = root / "boot/grub"
     folder.mkdir(exist_ok=True)
     # Until the first kernel upgrade has update-grub write another.
