@@ -19,6 +19,7 @@ from instances.exceptions import InstanceBusy, NothingHeld, NotProvenGone
 from instances.jobs import progress
 from instances.jobs.subjects import Connector
 from instances.models import Instance, Job, Reservation
+from inventory.address_claims import release_address
 from inventory.choices import HostPolicy
 from inventory.exceptions import DomainNotFound, HypervisorError
 from inventory.hypervisor.supervised import connect
@@ -75,6 +76,7 @@ def force_release(
             said = "; ".join(proof.text for proof in proofs)
             why = f"force-release: {order.reason}. {said}"[:_REASON_CHARS]
             released = release(order.consumer, Actor(order.actor, why))
+            release_address(order.consumer)
             _end(order, token, why)
     return released
 
