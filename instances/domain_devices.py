@@ -40,11 +40,15 @@ class Nic:
 
 
 def build_disks(disks: tuple[Disk, ...]) -> list[etree._Element]:
-    """Return a device per disk, vda first."""
-    return [_disk(disk, f"vd{chr(ord('a') + i)}") for i, disk in enumerate(disks)]
+    """Return a device per disk, vda first, in the order to boot from.
+
+    The firmware shows a guest no disk that is not in that order: the seed is, too, for
+    whatever reads it by the BIOS.
+    """
+    return [_disk(disk, number) for number, disk in enumerate(disks)]
 
 
-def _disk(disk: Disk, target: str) -> etree._Element:
+def _disk(disk: Disk, number: int) -> etree._Element:
     driver = E.driver(name="qemu", type=disk.format)
     if not disk.is_read_only:
         # What the guest deletes is given back to the pool.
@@ -52,7 +56,8 @@ def _disk(disk: Disk, target: str) -> etree._Element:
     device = E.disk(
         driver,
         E.source(pool=disk.pool, volume=disk.volume),
-        E.target(dev=target, bus="virtio"),
+        E.target(dev=f"vd{chr(ord('a') + number)}", bus="virtio"),
+        E.boot(order=str(number + 1)),
         type="volume",
         device="disk",
     )

@@ -164,9 +164,8 @@ def _guest_numa(spec: DomainSpec) -> list[etree._Element]:
 
 def _os(spec: DomainSpec) -> etree._Element:
     if not spec.kernel_path:
-        system = E.os(E.type("hvm", arch="x86_64", machine="q35"))
-        system.append(E.boot(dev="hd"))
-        return system
+        # What to boot from is said at each disk.
+        return E.os(E.type("hvm", arch="x86_64", machine="q35"))
     return kernel_boot(spec.kernel_path, spec.initrd_path, spec.cmdline)
 
 

@@ -12,10 +12,12 @@ from instances.models import (
     Account,
     ApiChange,
     GpuQuota,
+    HostImage,
     Instance,
     Reservation,
     SSHKey,
 )
+from inventory.address_claims import claim_address
 from inventory.alerts import Subject, raise_alert
 from inventory.choices import AlertClass, DiscrepancyKind
 from inventory.models import Discrepancy, Host
@@ -26,6 +28,7 @@ from tests.builders import (
     make_gpu_model,
     make_host,
     make_image,
+    make_network,
     make_order,
     make_plan,
     make_region,
@@ -93,6 +96,9 @@ def full_house(instance: Instance) -> Instance:
     )
     host = Host.objects.get(name="host-a")
     raise_alert(Subject(host=host), AlertClass.WARNING, "test", "hot", "It is hot.")
+    make_network(host)
+    claim_address(host, instance.uuid)
+    HostImage.objects.create(host=host, digest="0" * 64)
     Discrepancy.objects.create(
         host=host,
         kind=DiscrepancyKind.STRAY_DOMAIN,

@@ -51,7 +51,7 @@ def test_waiting_launch_is_polled_every_second(
 
     assert 'data-phase="provisioning"' in text
     assert "every 1s" in text
-    assert text.count('data-state="pending"') == 5
+    assert text.count('data-state="pending"') == 8
 
 
 def test_running_instance_shows_its_steps_and_placement(
@@ -62,7 +62,7 @@ def test_running_instance_shows_its_steps_and_placement(
     text = text_of(staff, instance)
 
     assert 'data-phase="running"' in text
-    assert text.count('data-state="done"') == 5
+    assert text.count('data-state="done"') == 8
     assert "every 10s" in text
     assert "host-a" in text
     assert "0000:21:00" in text

@@ -1,16 +1,26 @@
 """The launch page: one click is enough, twice makes one, and a refusal says why."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
-from instances.models import Account, Instance, Job
+from instances.models import Account, Instance, Job, SeedSettings
 from inventory.models import CardClaim, Host
 from tests.admin.conftest import browser_of, errors_of
-from tests.builders import make_account, make_flag, make_host, make_plan, make_region
+from tests.builders import (
+    make_account,
+    make_disk_image,
+    make_flag,
+    make_host,
+    make_plan,
+    make_region,
+)
+from tests.instances.test_ssh_keys import ED25519
 
 URL = "/admin/launch/"
 
@@ -230,3 +240,19 @@ def test_nothing_to_choose_from_says_what_to_add(staff: Client) -> None:
     assert "Nothing can be launched yet" in text
     assert "No region is open" in text
     assert "load_catalogue" in text
+
+
+def test_keys_that_staff_give_are_checked_and_kept(
+    staff: Client, fleet: Host, employee: Account, tmp_path: Path, settings: Settings
+) -> None:
+    settings.IMAGE_FOLDER = str(tmp_path)
+    make_disk_image(tmp_path)
+    make_plan("disk-plan", cards=0, disk_mib=64)
+    order = {**form_of(staff), "plan": "disk-plan", "image": "linode/debian12"}
+
+    refused = staff.post(URL, {**order, "authorized_keys": "nonsense"})
+    assert list(errors_of(refused)) == ["authorized_keys"]
+    accepted = staff.post(URL, {**order, "authorized_keys": f"\n{ED25519}\n"})
+
+    assert accepted.status_code == 302
+    assert SeedSettings.objects.get().authorized_keys == [ED25519]

@@ -15,6 +15,7 @@ from instances.models import (
     ApiToken,
     Event,
     GpuQuota,
+    HostImage,
     Image,
     Instance,
     Job,
@@ -23,6 +24,8 @@ from instances.models import (
     SSHKey,
 )
 from inventory.models import (
+    AddressClaim,
+    AddressPool,
     Alert,
     Card,
     CardCheck,
@@ -31,6 +34,7 @@ from inventory.models import (
     CheckImage,
     Discrepancy,
     GpuModel,
+    GuestSetup,
     Host,
     NodeClaim,
     Region,
@@ -40,13 +44,14 @@ from tests.builders import make_host, make_region, make_user
 # Session, user, count, page; then what filters and columns ask for, once a page.
 MOST_QUERIES = 12
 EDITED_BY_HAND = {
-    Account, CheckImage, Flag, GpuModel, GpuQuota, Group, Image, Plan, Region, User,
+    Account, AddressPool, CheckImage, Flag, GpuModel, GpuQuota, Group, GuestSetup, Image,
+    Plan, Region, User,
 }  # fmt: skip
 # Their "add" is a page of its own.
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
-    Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim, CardEvent, Discrepancy, Event, Job,
-    NodeClaim, Reservation, SSHKey,
+    AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim, CardEvent,
+    Discrepancy, Event, HostImage, Job, NodeClaim, Reservation, SSHKey,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 

@@ -256,7 +256,7 @@ def test_another_account_sees_and_changes_nothing(
          [("authorized_users", "authorized_users must be a list of usernames")]),
         ({"booted": False}, [("booted", "booted=false cannot be had yet; leave it out")]),
         ({"metadata": {"user_data": "I2Nsb3Vk"}},
-         [("metadata.user_data", "metadata.user_data cannot be had yet; leave it out")]),
+         [("metadata.user_data", "GPU probe does not read user data")]),
         ({"root_password": "x"}, [("root_password", "There is no such field")]),
     ],
 )  # fmt: skip

@@ -169,15 +169,15 @@ def test_guest_with_a_disk_boots_from_it_and_reads_its_seed() -> None:
             disk.find("target").get("dev"),
             disk.find("source").get("volume"),
             disk.find("driver").get("type"),
+            disk.find("boot").get("order"),
             disk.find("readonly") is not None,
         )
         for disk in root.findall("devices/disk")
     ]
     assert disks == [
-        ("vda", "u.qcow2", "qcow2", False),
-        ("vdb", "u-seed.iso", "raw", True),
+        ("vda", "u.qcow2", "qcow2", "1", False),
+        ("vdb", "u-seed.iso", "raw", "2", True),
     ]
-    assert [boot.get("dev") for boot in root.findall("os/boot")] == ["hd"]
     assert root.find("os/kernel") is None
 
 

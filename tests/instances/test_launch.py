@@ -61,6 +61,9 @@ def test_launch_writes_claims_ledger_instance_job_and_task_together() -> None:
     assert (job.kind, job.state, job.instance) == ("launch", "queued", instance)
     assert [step.name for step in job.steps.all()] == [
         "hold_claims",
+        "ensure_image",
+        "create_disk",
+        "write_seed",
         "define_domain",
         "start_domain",
         "observe_running",
