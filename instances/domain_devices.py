@@ -97,7 +97,8 @@ def ipv6_filters() -> list[str]:
         _rule("return", "500", E.ipv6(srcipaddr="$IPV6")),
         _rule("drop", "1000"),
         name=_NO_IPV6_SPOOFING,
-        chain="ipv6-gpucloud",
+        # Of 12 characters at most (libvirt), and named for the protocol that it sees.
+        chain="ipv6-own",
         priority="-610",
     )
     clean = E.filter(
