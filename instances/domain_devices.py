@@ -4,6 +4,7 @@ Sources: libvirt formatdomain "disk", "interface"; libvirt formatnwfilter.
 """
 
 from dataclasses import dataclass
+from uuid import NAMESPACE_URL, uuid5
 
 from lxml import etree
 from lxml.builder import E
@@ -90,6 +91,7 @@ def ipv6_filters() -> list[str]:
     neighbour discovery is not seen by them: only addresses of packets are.
     """
     spoofing = E.filter(
+        _uuid_of(_NO_IPV6_SPOOFING),
         *(
             _rule("drop", "100", E.ipv6(protocol="icmpv6", type=kind))
             for kind in (_ROUTER_ADVERTISEMENT, _REDIRECT)
@@ -102,6 +104,7 @@ def ipv6_filters() -> list[str]:
         priority="-610",
     )
     clean = E.filter(
+        _uuid_of(CLEAN_TRAFFIC_IPV6),
         E.filterref(filter="no-mac-spoofing"),
         E.filterref(filter="no-ip-spoofing"),
         _rule("accept", "-650", E.mac(protocolid="ipv4")),
@@ -117,6 +120,11 @@ def ipv6_filters() -> list[str]:
         chain="root",
     )
     return [etree.tostring(each, encoding="unicode") for each in (spoofing, clean)]
+
+
+def _uuid_of(name: str) -> etree._Element:
+    # The same at each time: libvirt takes a name with another UUID for another filter.
+    return E.uuid(str(uuid5(NAMESPACE_URL, f"gpucloud:nwfilter:{name}")))
 
 
 def _rule(

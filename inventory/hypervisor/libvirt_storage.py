@@ -84,14 +84,22 @@ class StorageMethods:
 
     @translates
     def volume(self, pool: str, volume: str) -> dict[str, Any] | None:
-        # Refreshed: libvirt learns a volume's format and size from its file only then.
+        # Not refreshed: libvirt refuses that while it copies or wipes anything there, and
+        # it knows the volumes that it made itself.
         found = self._pool(pool)
         if found is None:
             return None
         _start(found)
-        _refresh(found)
         known = _known_volume(found, volume)
-        return _facts(known.XMLDesc()) if known else None
+        if known is None:
+            return None
+        try:
+            return _facts(known.XMLDesc())
+        except libvirt.libvirtError:
+            # Somebody deleted the file behind libvirt's back.
+            _refresh(found)
+            known = _known_volume(found, volume)
+            return _facts(known.XMLDesc()) if known else None
 
     @translates
     def volume_names(self, pool: str) -> list[str]:
@@ -99,7 +107,6 @@ class StorageMethods:
         if found is None:
             return []
         _start(found)
-        _refresh(found)
         return sorted(found.listVolumes())
 
     @translates

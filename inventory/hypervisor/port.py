@@ -112,7 +112,11 @@ class Hypervisor(Protocol):
         """Have an active storage pool of type dir at `path`."""
 
     def volume(self, pool: str, volume: str) -> VolumeFacts | None:
-        """Return what is known of a volume; None is the host's word that there is none."""
+        """Return what is known of a volume; None is the host's word that there is none.
+
+        For volumes that were made through this port: files that come by other ways are
+        not looked for.
+        """
 
     def volume_names(self, pool: str) -> list[str]:
         """Return the names of a pool's volumes, sorted; empty without such a pool."""

@@ -126,6 +126,21 @@ def test_volume_that_is_not_there_cannot_grow(hypervisor: Hypervisor) -> None:
     assert caught.value.code == 50
 
 
+@pytest.mark.gpuhost
+def test_file_that_was_deleted_behind_libvirts_back_is_no_volume(
+    virtual_host: VirtualGpuHost,
+) -> None:
+    driver = SupervisedHypervisor(virtual_host.running().libvirt_uri)
+    driver.ensure_folder_pool(POOL, FOLDER)
+    volume = name("raw")
+    driver.write_volume(POOL, volume, b"z" * 512)
+    virtual_host.shell(f"rm {FOLDER}/{volume}")
+
+    assert driver.volume(POOL, volume) is None
+    assert volume not in driver.volume_names(POOL)
+    driver.close()
+
+
 def test_libvirts_own_test_driver_creates_lists_and_deletes() -> None:
     driver = SupervisedHypervisor("test:///default")
     try:
