@@ -98,7 +98,9 @@ def _host(django: Django, progress: Progress) -> dict[str, str]:
         notes.append(f"answers at {uri}")
     with progress.step(f"enrolment of {HOST_NAME}"):
         provision.enrol(django, HOST_NAME, uri)
-        provision.set_up_guests(django, HOST_NAME, Path(facts["tiny_disk"]))
+        # A host that an older checkout started has neither image nor network.
+        if facts["tiny_disk"]:
+            provision.set_up_guests(django, HOST_NAME, Path(facts["tiny_disk"]))
     return {"name": HOST_NAME, "libvirt_uri": uri}
 
 

@@ -7,6 +7,7 @@ a disk of its own, which boots a kernel of its host, has no storage: then nothin
 import hashlib
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from instances.cloud_init import digest_of, seed_image
 from instances.exceptions import StepFailed
@@ -26,7 +27,7 @@ class EnsureImage:
 
     name = "ensure_image"
     label = "Image on the host"
-    timeout_s = 600
+    timeout_s = 900
     poll_s = _POLL_S
 
     def do(self, context: StepContext) -> None:
@@ -39,9 +40,11 @@ class EnsureImage:
         deadline = time.monotonic() + _LONGEST_WAIT_S
         while not _image_is_there(hypervisor, storage):
             context.renew_lease(self.timeout_s)
+            # Before the upload's lease, which a slow fetch would outlast.
+            path = storage.image_file()
             volume = storage.take_upload()
             if volume:
-                self._fill(context, storage, hypervisor, volume)
+                self._fill(context, storage, volume, path)
             elif time.monotonic() > deadline:
                 raise StepFailed(
                     "The image is still on its way to the host. Please try again.",
@@ -54,13 +57,13 @@ class EnsureImage:
         self,
         context: StepContext,
         storage: Storage,
-        hypervisor: Hypervisor,
         volume: str,
+        path: Path,
     ) -> None:
-        pool = storage.plan.image_pool
+        hypervisor, pool = held(context).hypervisor, storage.plan.image_pool
         try:
             _delete_torn_uploads(hypervisor, storage, volume)
-            self._upload(context, storage, hypervisor, volume)
+            self._upload(context, storage, volume, path)
         except (HypervisorError, StepFailed) as error:
             with suppress(HypervisorError):
                 hypervisor.delete_volume(pool, volume)
@@ -74,11 +77,11 @@ class EnsureImage:
         self,
         context: StepContext,
         storage: Storage,
-        hypervisor: Hypervisor,
         volume: str,
+        path: Path,
     ) -> None:
         image, pool = storage.plan.image, storage.plan.image_pool
-        path = storage.image_file()
+        hypervisor = held(context).hypervisor
         _check_room(hypervisor, storage)
         hypervisor.create_volume(pool, volume, image.virtual_bytes, image.format)
         digest = hashlib.sha256()
