@@ -1,9 +1,9 @@
 """The addresses of an instance as plain dicts: Linode API v4, "Get networking information"."""
 
-from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+import ipaddress
 
 from instances.api import wire
+from instances.api.shapes.addresses import IPv4Address, IPv6Address, LinodeAddresses
 from instances.models import Instance
 from inventory.addresses import link_local_of
 from inventory.models import AddressClaim
@@ -11,60 +11,61 @@ from inventory.models import AddressClaim
 _SLAAC_PREFIX = 64
 
 
-def addresses_json(instance: Instance, held: AddressClaim | None) -> dict[str, Any]:
+def addresses_json(instance: Instance, held: AddressClaim | None) -> LinodeAddresses:
     """held: the instance's open claim, with its pool; None without a network."""
-    own = {"linode_id": instance.pk, "region": instance.region.slug, "rdns": None}
-    public = [_ipv4_json(held, own)] if held else []
+    ipv6 = held.ipv6 if held else None
     return {
         "ipv4": {
-            "public": public,
+            "public": [_ipv4_json(held, instance)] if held else [],
             "private": [],
             "shared": [],
             "reserved": [],
             "vpc": [],
         },
         "ipv6": {
-            "slaac": _ipv6_json(held, own) if held and held.ipv6 else None,
-            "link_local": _link_local_json(held, own) if held else None,
+            "slaac": _ipv6_json(ipv6, instance, public=True) if ipv6 else None,
+            "link_local": (
+                _ipv6_json(link_local_of(held.mac), instance, public=False)
+                if held
+                else None
+            ),
             "global": [],
             "vpc": [],
         },
     }
 
 
-def _ipv4_json(held: AddressClaim, own: dict[str, Any]) -> dict[str, Any]:
+def _ipv4_json(held: AddressClaim, instance: Instance) -> IPv4Address:
     return {
         "address": held.address,
         "gateway": held.pool.gateway,
-        "subnet_mask": str(IPv4Network(held.pool.network).netmask),
+        "subnet_mask": str(ipaddress.IPv4Network(held.pool.network).netmask),
         "prefix": held.pool.prefix_length,
         "type": "ipv4",
-        "public": IPv4Address(held.address).is_global,
+        "public": ipaddress.IPv4Address(held.address).is_global,
+        "rdns": None,
+        "linode_id": instance.pk,
+        "region": instance.region.slug,
         "reserved": False,
         "interface_id": None,
         "vpc_nat_1_1": None,
         "assigned_entity": {
-            "id": own["linode_id"],
+            "id": instance.pk,
             "type": "linode",
-            "url": wire.link_to_instance(own["linode_id"]),
+            "url": wire.link_to_instance(instance.pk),
         },
-        **own,
     }
 
 
-def _ipv6_json(held: AddressClaim, own: dict[str, Any]) -> dict[str, Any]:
-    return {**_ipv6_base(held.ipv6), "type": "ipv6", "public": True, **own}
-
-
-def _link_local_json(held: AddressClaim, own: dict[str, Any]) -> dict[str, Any]:
-    address = link_local_of(held.mac)
-    return {**_ipv6_base(address), "type": "ipv6", "public": False, **own}
-
-
-def _ipv6_base(address: str) -> dict[str, Any]:
+def _ipv6_json(address: str, instance: Instance, *, public: bool) -> IPv6Address:
     return {
         "address": address,
         "gateway": "fe80::1",
-        "prefix": _SLAAC_PREFIX,
         "subnet_mask": "ffff:ffff:ffff:ffff::",
+        "prefix": _SLAAC_PREFIX,
+        "type": "ipv6",
+        "public": public,
+        "rdns": None,
+        "linode_id": instance.pk,
+        "region": instance.region.slug,
     }

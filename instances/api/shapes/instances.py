@@ -67,14 +67,17 @@ class Linode(TypedDict):
     hypervisor: Annotated[str, Doc("Linode's word.", "kvm")]
     host_uuid: Annotated[str, Doc("Opaque; says nothing about the host.")]
     specs: Specs
-    ipv4: list[str]
-    ipv6: str | None
+    ipv4: Annotated[list[str], Doc("Its one address, if it has any.", ["203.0.113.10"])]
+    ipv6: Annotated[
+        str | None,
+        Doc("That which it gives itself, /128.", "2001:db8::67:aff:fe00:5/128"),
+    ]
     interface_generation: Annotated[str, Doc("Linode's word.", "legacy_config")]
     alerts: Alerts
     backups: Backups
     capabilities: list[str]
     disk_encryption: Annotated[str, Doc("enabled or disabled.", "disabled")]
-    has_user_data: bool
+    has_user_data: Annotated[bool, Doc("Whether its create had metadata.", False)]
     lke_cluster_id: int | None
     locks: list[str]
     maintenance_policy: Annotated[
@@ -83,6 +86,14 @@ class Linode(TypedDict):
     ]
     placement_group: LinodePlacementGroup | None
     watchdog_enabled: bool
+
+
+class Metadata(TypedDict, total=False):
+    """What cloud-init gets. Images that read none of it refuse it."""
+
+    user_data: Annotated[
+        str, Doc("In base64; at most 65535 bytes before it.", "I2Nsb3VkLWNvbmZpZwo=")
+    ]
 
 
 class LinodeCreate(TypedDict, total=False):
@@ -100,6 +111,7 @@ class LinodeCreate(TypedDict, total=False):
     authorized_keys: Annotated[list[str], Doc("OpenSSH public keys.")]
     authorized_users: Annotated[list[str], Doc("Usernames whose keys are taken.")]
     booted: Annotated[bool, Doc("true is all there is.", True)]
+    metadata: Metadata
     reservation: Annotated[int, Doc("Use the capacity that this one keeps.", 5)]
 
 

@@ -24,6 +24,7 @@ from instances.api.parsing import body_object
 from instances.api.serializers.addresses import addresses_json
 from instances.api.serializers.instances import instance_json
 from instances.api.shapes import instances as shapes
+from instances.api.shapes.addresses import LinodeAddresses
 from instances.exceptions import IdempotencyConflict
 from instances.models import Account, Instance
 from instances.selectors import instances_of
@@ -66,6 +67,7 @@ class InstanceListView(Endpoint):
 class InstanceAddressesView(Endpoint):
     category = "linodes"
 
+    @operation("View addresses of a Linode", LinodeAddresses)
     def get(self, request: Request, instance_id: int) -> Response:
         instance = owned_instance(self.account, instance_id)
         return Response(addresses_json(instance, open_address_of(instance.uuid)))
