@@ -172,7 +172,7 @@ def _give_address(instance: Instance) -> None:
 def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
     """Return the rows that the slugs name, launching nothing.
 
-    Raises InvalidRequest with every error. Six queries.
+    Raises InvalidRequest with every error. At most four queries.
     """
     plan, region, errors = offer(order.plan, order.region, order.account)
     image = Image.objects.filter(

@@ -1,18 +1,21 @@
 """What a customer may say of a new guest's inside, and where it can be reached."""
 
 import base64
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from passlib.hash import sha512_crypt
 from pytest_django import Settings
 
 from instances.models import Image, Instance, Plan, SeedSettings
-from inventory.models import Host
+from instances.selectors import spec_of
+from inventory.models import AddressClaim, Host
 from tests.api.builders import Customer, errors_of
 from tests.builders import make_disk_image, make_network, make_plan
-from tests.instances.test_ssh_keys import ED25519, rsa
+from tests.instances.test_ssh_keys import ED25519, WEAK_RSA
 
 PASSWORD = "Sonnenblume-7"
 
@@ -78,6 +81,48 @@ def test_instance_shows_its_addresses(customer: Customer, image: Image) -> None:
     assert ips["ipv6"]["link_local"]["address"] == "fe80::67:aff:fe09:a"
 
 
+def test_create_from_a_reservation_has_address_disk_and_settings(
+    customer: Customer, image: Image
+) -> None:
+    make_network(Host.objects.get(), first=10, last=10)
+    expires = f"{timezone.now() + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}"
+    wanted = {"type": "disk-plan", "region": "us-east", "expires": expires}
+    reservation = customer.api.post("/gpucloud/reservations", wanted).json()["id"]
+    # Kept capacity has no guest yet, so no address either.
+    assert not AddressClaim.objects.exists()
+
+    body = order(reservation=reservation, metadata=encoded(b"x"))
+    made = customer.api.post("/linode/instances", body)
+
+    assert made.status_code == 200
+    assert made.json()["ipv4"] == ["10.9.0.10"]
+    instance = Instance.objects.get()
+    assert bytes(instance.seed_settings.user_data) == b"x"
+    spec = spec_of(instance)
+    assert spec is not None
+    assert spec.nic is not None
+    assert spec.nic.ipv4 == "10.9.0.10"
+    assert [disk.is_read_only for disk in spec.disks] == [False, True]
+
+
+def test_reservation_outlives_a_create_for_which_no_address_is_left(
+    customer: Customer, image: Image
+) -> None:
+    make_network(Host.objects.get(), first=10, last=10)
+    customer.api.post("/linode/instances", order())
+    expires = f"{timezone.now() + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}"
+    wanted = {"type": "disk-plan", "region": "us-east", "expires": expires}
+    reservation = customer.api.post("/gpucloud/reservations", wanted).json()["id"]
+
+    answer = customer.api.post("/linode/instances", order(reservation=reservation))
+
+    reason = "No IPv4 address is available in us-east for disk-plan right now."
+    assert errors_of(answer) == [("region", reason)]
+    kept = customer.api.get(f"/gpucloud/reservations/{reservation}").json()
+    assert (kept["status"], kept["linode_id"]) == ("active", None)
+    assert Instance.objects.count() == 1
+
+
 def test_instance_is_found_by_its_address(customer: Customer, image: Image) -> None:
     make_network(Host.objects.get(), first=10, last=10)
     customer.api.post("/linode/instances", order())
@@ -106,8 +151,12 @@ def test_instance_without_network_has_no_addresses(
     [
         ({"root_pass": "short"}, "root_pass", "7 to 128 characters"),
         ({"root_pass": "onlyletters"}, "root_pass", "strength requirement"),
-        ({"authorized_keys": ["x"]}, "authorized_keys", "SSH key 1 is not a public"),
-        ({"authorized_keys": [rsa(1024)]}, "authorized_keys", "RSA key of 1024 bits"),
+        ({"authorized_keys": ["x"]}, "authorized_keys", "SSH key 1 must begin with"),
+        (
+            {"authorized_keys": [WEAK_RSA]},
+            "authorized_keys",
+            "RSA of less than 2048 bits",
+        ),
         ({"authorized_users": ["nobody"]}, "authorized_users", "nobody is no user"),
         ({"metadata": {"user_data": "§"}}, "metadata.user_data", "in base64"),
         ({"metadata": {"other": "x"}}, "metadata.user_data", "in base64"),
