@@ -34,11 +34,15 @@ MEMORY_GRAIN_MIB = 128
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentOrder:
-    """What a person decides. reserved_*: kept for the host itself, per NUMA node."""
+    """What a person decides. reserved_*: kept for the host itself, per NUMA node.
+
+    is_plain: a host without cards, for plans without cards.
+    """
 
     uri: str
     region: str
     name: str = ""
+    is_plain: bool = False
     reserved_cores: int = 1
     reserved_memory_mib: int = 4096
 
@@ -71,7 +75,7 @@ def enrol(
     models = dict(PciId.objects.values_list("pci_id", "gpu_model__slug"))
     findings = find_cards(facts, models)
     not_for_sale = [problem for finding in findings for problem in finding.problems]
-    _check_facts(facts, findings, not_for_sale)
+    _check_facts(order, facts, findings)
     with transaction.atomic():
         host, is_new = _host_row(order, region, facts)
         report = EnrolmentReport(host, is_new, not_for_sale=not_for_sale)
@@ -102,7 +106,7 @@ def _check_order(order: EnrolmentOrder) -> Region:
 
 
 def _check_facts(
-    facts: HostFacts, findings: list[CardFinding], not_for_sale: list[str]
+    order: EnrolmentOrder, facts: HostFacts, findings: list[CardFinding]
 ) -> None:
     problems = []
     if facts.domain_type != "kvm" and not settings.LAB:
@@ -110,18 +114,28 @@ def _check_facts(
             "the host has no KVM: switch on VT-x or AMD-V in its firmware and load kvm "
             "(an emulated host is for labs: GPUCLOUD_LAB=true)"
         )
+    if not facts.nodes:
+        problems.append("libvirt reports no NUMA nodes (capabilities, topology/cells)")
+    if not order.is_plain:
+        problems += _problems_of_cards(facts, findings)
+    if problems:
+        raise EnrolmentRefused(problems)
+
+
+def _problems_of_cards(facts: HostFacts, findings: list[CardFinding]) -> list[str]:
+    problems = []
     if not facts.has_iommu:
         problems.append(
             "the host has no IOMMU that libvirt knows of: switch on VT-d or AMD-Vi in its "
             "firmware and boot with intel_iommu=on or amd_iommu=on"
         )
-    if not facts.nodes:
-        problems.append("libvirt reports no NUMA nodes (capabilities, topology/cells)")
     if not sellable(findings):
-        problems.append("the host has no card that can be sold")
-        problems += not_for_sale
-    if problems:
-        raise EnrolmentRefused(problems)
+        problems.append(
+            "the host has no card that can be sold (if it is to have none, enrol it as a "
+            "plain host)"
+        )
+        problems += [problem for finding in findings for problem in finding.problems]
+    return problems
 
 
 def _host_row(

@@ -12,6 +12,7 @@ from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
 )
 
 from inventory.admin.check_page import HostAddressForm
@@ -50,12 +51,20 @@ class EnrolForm(HostAddressForm):
         widget=UnfoldAdminIntegerFieldWidget(),
     )
 
+    is_plain = forms.BooleanField(
+        label="A plain host, without cards",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="For plans without cards. Such a host needs no IOMMU.",
+    )
+
     def order(self) -> EnrolmentOrder:
         data = self.cleaned_data
         return EnrolmentOrder(
             uri=data["uri"],
             region=data["region"].slug,
             name=data["name"],
+            is_plain=data["is_plain"],
             reserved_cores=data["reserved_cores"],
             reserved_memory_mib=data["reserved_memory_mib"],
         )

@@ -52,6 +52,17 @@ def rows(stack: "Stack", expression: str) -> Any:
     return stack.rows(expression)
 
 
+def decide(stack: "Stack", host: str, policy: str) -> None:
+    """Have a host follow a policy, as a person would."""
+    rows(
+        stack,
+        "str(__import__('inventory.host_policy').host_policy.set_policy("
+        f"Host.objects.get(name='{host}').pk, "
+        f"__import__('inventory.choices').choices.HostPolicy('{policy}'), "
+        "__import__('inventory.ledger').ledger.Actor('user:test', 'for a test')))",
+    )
+
+
 def eventually(check: Callable[[], bool], what: str, within_s: float = SEEN_S) -> None:
     """Wait until `check` is true; log how long it took."""
     began = time.monotonic()

@@ -7,7 +7,11 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.conftest import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.gpuhost]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.gpuhost,
+    pytest.mark.usefixtures("unsanitised"),
+]
 LAUNCH_MS = 180_000
 _CHROMIUM = "/usr/bin/chromium"
 _QUIET = [

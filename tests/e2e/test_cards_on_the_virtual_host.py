@@ -1,13 +1,9 @@
 """Cards between tenants and under faults, on real vfio: nothing stays, nothing is lost."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 
-from deploy.local.probes import wait_for_worker
 from tests.e2e.conftest import Stack
 from tests.e2e.observing import CHECKED_S, condition, eventually, open_kinds, rows
 from tests.e2e.test_launch_on_the_virtual_host import Customer, employee
@@ -53,23 +49,11 @@ def test_next_tenant_reads_nothing_of_the_last(
     assert "SCRUBBED index=0 bytes=4194304 bad=0 left=0" in evidence[0]
 
 
-@contextmanager
-def sanitising_off(stack: Stack) -> Iterator[None]:
-    env = {**stack.django.env, "GPUCLOUD_LAB_SKIPS_SANITISING": "true"}
-    skipping = replace(stack.django, env=env)
-    stack.services.ensure(skipping.worker())
-    wait_for_worker(stack.services, skipping)
-    try:
-        yield
-    finally:
-        stack.start_worker()
-
-
 def test_without_sanitising_the_next_tenant_reads_the_last(
     stack: Stack, employee: Customer
 ) -> None:
     """The proof above is one: it sees what is left where nothing is wiped."""
-    with sanitising_off(stack):
+    with stack.sanitising_off():
         tenancy(stack, employee, 4)
 
         found = tenancy(stack, employee, 4)

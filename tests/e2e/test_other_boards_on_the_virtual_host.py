@@ -8,8 +8,7 @@ import pytest
 from inventory.hypervisor.supervised import SupervisedHypervisor
 from inventory.hypervisor.xml import parse_domain
 from tests.e2e.conftest import CARD, Stack
-from tests.e2e.observing import rows
-from tests.e2e.test_cards_on_the_virtual_host import sanitising_off
+from tests.e2e.observing import decide
 from tests.e2e.test_launch_on_the_virtual_host import (
     Customer,
     assert_live_equals,
@@ -18,17 +17,6 @@ from tests.e2e.test_launch_on_the_virtual_host import (
 from tests.gpuhost.host import VirtualGpuHost
 
 pytestmark = [pytest.mark.e2e, pytest.mark.gpuhost]
-
-
-def decide(stack: Stack, host: str, policy: str) -> None:
-    """Have a host follow a policy, as a person would."""
-    rows(
-        stack,
-        "str(__import__('inventory.host_policy').host_policy.set_policy("
-        f"Host.objects.get(name='{host}').pk, "
-        f"__import__('inventory.choices').choices.HostPolicy('{policy}'), "
-        "__import__('inventory.ledger').ledger.Actor('user:test', 'other boards')))",
-    )
 
 
 @pytest.fixture(params=["1x4", "4x1"])
@@ -42,7 +30,7 @@ def board(request: pytest.FixtureRequest, stack: Stack) -> Iterator[VirtualGpuHo
     host = VirtualGpuHost(name, request.param, CARD, run_dir=run_dir)
     decide(stack, stack.hosts[0].name, "no_provision")
     try:
-        with sanitising_off(stack):
+        with stack.sanitising_off():
             stack.enrol(name, host.restore().libvirt_uri)
             stack.wait_for_cards()
             yield host

@@ -134,6 +134,20 @@ def test_host_without_iommu_is_refused(simulated_host: SimulatedHypervisor) -> N
     assert "intel_iommu=on" in text
 
 
+def test_plain_host_needs_neither_iommu_nor_cards(
+    simulated_host: SimulatedHypervisor,
+) -> None:
+    simulated_host._capabilities = simulated_host._capabilities.replace(
+        "<iommu support='yes'/>", "<iommu support='no'/>"
+    )
+    simulated_host.devices = []
+
+    report = enrol(order(is_plain=True), "user:tester", simulated_host)
+
+    assert report.new_cards == []
+    assert sum(node.cpus.count() for node in report.host.nodes.all()) == 4
+
+
 def test_host_without_a_known_card_is_refused(
     simulated_host: SimulatedHypervisor,
 ) -> None:

@@ -19,6 +19,11 @@ class Command(BaseCommand):
         parser.add_argument("--region", required=True, help="such as us-east")
         parser.add_argument("--name", default="", help="default: gpu-XXXXXXXX")
         parser.add_argument(
+            "--plain",
+            action="store_true",
+            help="a host without cards, for plans without cards",
+        )
+        parser.add_argument(
             "--reserve-cpus-per-node",
             type=int,
             default=1,
@@ -38,6 +43,7 @@ class Command(BaseCommand):
             uri=options["uri"],
             region=options["region"],
             name=options["name"],
+            is_plain=options["plain"],
             reserved_cores=options["reserve_cpus_per_node"],
             reserved_memory_mib=options["reserve_memory_mib_per_node"],
         )
