@@ -21,8 +21,8 @@ GATEWAY = "10.79.0.1"
 _START_S = 60
 _COPY_BYTES = 1 << 16
 # Its own folders and accounts, no /dev/kvm (that of a virtual machine may not work), a
-# bridge that nobody else sees. As the first process of its PID namespace it takes its
-# guests with it. Runs in the work folder.
+# bridge that nobody else sees. The shell is the first process of its PID namespace: with
+# it all others end. Runs in the work folder.
 _SCRIPT = f"""
 set -eu
 work=$PWD
@@ -59,7 +59,9 @@ cat > libvirtd.conf <<END
 auth_unix_rw = "none"
 unix_sock_dir = "$work"
 END
-exec libvirtd --config libvirtd.conf --pid-file "$work/pid"
+# Somebody has to reap what QEMU's daemons leave, or libvirt waits 40 s for each.
+libvirtd --config libvirtd.conf --pid-file "$work/pid" &
+wait $!
 """
 
 
