@@ -273,6 +273,7 @@ class _Worker:
         return None
 
     def _start_unwinding(self, failure: Failure) -> None:
+        logger.warning("job %s is undone: %s", self.job.pk, failure.detail)
         if failure.can_wait:
             self._note_unreachable()
         self.lease.fenced(
