@@ -12,7 +12,7 @@ gcc libc6-dev pkg-config libvirt-dev libvirt-clients
 postgresql
 qemu-system-x86 cpio e2fsprogs binutils
 mmdebstrap qemu-utils openssh-client
-libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-config-nwfilter ebtables iproute2
+libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-config-nwfilter iptables iproute2
 chromium
 "
 
