@@ -2,12 +2,14 @@
 # All of them work on a fresh Debian 12 that has only git and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run stop reset status manage shell database test check format
+.PHONY: help packages run stop reset status manage shell database test soak check format
 
 # Python 3.11 or later; it needs nothing installed but itself.
 PYTHON ?= python3
 LOCAL = $(PYTHON) -m deploy.local
 ARGS ?=
+CYCLES ?= 100
+SEED ?= 1
 
 help: ## Show this text
 	@echo 'gpucloud: make TARGET'
@@ -39,6 +41,9 @@ database: packages ## Start PostgreSQL alone and print its URL (ARGS=NAME: of a 
 
 test: packages ## Run all tests on PostgreSQL and a virtual GPU host (ARGS="tests/flags -x" for pytest)
 	@$(LOCAL) test $(ARGS)
+
+soak: packages ## Do verbs with faults at random on the virtual host (CYCLES=100 SEED=1), then look for what is left
+	@GPUCLOUD_SOAK_CYCLES=$(CYCLES) GPUCLOUD_SOAK_SEED=$(SEED) $(LOCAL) test tests/e2e/test_soak.py -o log_cli=true --log-cli-level=INFO
 
 check: packages ## Run ruff, mypy, import-linter, the migrations' check and Django's deploy check
 	@$(LOCAL) check
