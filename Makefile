@@ -2,7 +2,7 @@
 # All of them work on a fresh Debian 12 that has only git and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run stop reset status manage shell database test soak check format
+.PHONY: help packages run stop reset status manage simulate shell database test soak check format
 
 # Python 3.11 or later; it needs nothing installed but itself.
 PYTHON ?= python3
@@ -32,6 +32,9 @@ status: ## Show what runs; exit status 0 if all does
 
 manage: ## Run manage.py with the local environment, e.g. make manage ARGS="showmigrations"
 	@$(LOCAL) manage $(ARGS)
+
+simulate: ## Enrol simulated hosts beside the virtual one, e.g. ARGS="50 --board 2x4 --delay start=1s"
+	@$(LOCAL) simulate $(ARGS)
 
 shell: ## Open Django's shell with the local environment
 	@$(LOCAL) manage shell

@@ -1,8 +1,19 @@
-"""Django's registration of the site itself: templates, static files, bootstrap."""
+"""Django's registration of the site itself: templates, static files, a lab's driver."""
+
+from importlib import import_module
+from pathlib import Path
 
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class SiteConfig(AppConfig):
     name = "gpucloud_site"
     verbose_name = "gpucloud"
+
+    def ready(self) -> None:
+        import_module("gpucloud_site.deploy_checks")
+        if settings.SIMULATED_HOSTS:
+            # Not part of the product: what is in tests/ is there in a checkout alone.
+            simulated = import_module("tests.simulated_hosts")
+            simulated.answer_from(Path(settings.SIMULATED_HOSTS))

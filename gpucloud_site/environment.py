@@ -26,6 +26,20 @@ def text(name: str, *, default: str) -> str:
     return str(_env.str(name, default="") or default)
 
 
+def lab_text(name: str, what: str, *, is_lab: bool) -> str:
+    """Return the value of `name`, empty if it is absent; a lab alone may have one.
+
+    what: it is done in a lab alone. Raises ImproperlyConfigured where there is none.
+    """
+    value = text(name, default="")
+    if value and not is_lab:
+        raise ImproperlyConfigured(
+            f"{name} is set, but {what} in a lab alone. Unset it, or set "
+            "GPUCLOUD_LAB=true on a test installation."
+        )
+    return value
+
+
 def _typed(name: str, cast: Callable[..., Any], default: Any, hint: str) -> Any:
     try:
         return cast(name, default=default)

@@ -25,6 +25,10 @@ LAB = environment.boolean("GPUCLOUD_LAB", default=False)
 LAB_SKIPS_SANITISING = LAB and environment.boolean(
     "GPUCLOUD_LAB_SKIPS_SANITISING", default=False
 )
+# A folder of simulated hosts (tests/simulated_hosts), which answer at simulated:///NAME.
+SIMULATED_HOSTS = environment.lab_text(
+    "GPUCLOUD_SIMULATED_HOSTS", "hosts are simulated", is_lab=LAB
+)
 # How often each host is compared with the rows; three cycles unseen and it sells nothing.
 RECONCILE_CYCLE_S = environment.whole_number(
     "GPUCLOUD_RECONCILE_CYCLE_S", default=30, minimum=1

@@ -35,6 +35,7 @@ from inventory.discovery_rows import ACTOR, follow
 from inventory.exceptions import HypervisorError
 from inventory.host_state import note_unreachable
 from inventory.hypervisor.port import Hypervisor
+from inventory.hypervisor.schemes import added_opener
 from inventory.hypervisor.supervised import connect
 from inventory.ledger import (
     Actor,
@@ -73,9 +74,10 @@ def take_due_hosts() -> list[int]:
 
 
 def listened_hosts() -> dict[int, str]:
-    """Return the libvirt URI of every host whose events count, by host id."""
+    """Return the libvirt URI of every host that tells of events that count, by host id."""
     hosts = Host.objects.exclude(policy=HostPolicy.RETIRED)
-    return dict(hosts.values_list("pk", "libvirt_uri"))
+    uris = dict(hosts.values_list("pk", "libvirt_uri"))
+    return {pk: uri for pk, uri in uris.items() if added_opener(uri) is None}
 
 
 def make_due(news: Mapping[int, set[str]]) -> None:

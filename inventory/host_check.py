@@ -25,7 +25,7 @@ from inventory.hypervisor.console import (
     console_volume,
 )
 from inventory.hypervisor.port import DomainState, Hypervisor
-from inventory.hypervisor.supervised import SupervisedHypervisor
+from inventory.hypervisor.supervised import open_own
 from inventory.hypervisor.xml import parse_domain, pci_backends, phys_bits
 from inventory.models import Card, CardClaim, GpuModel, PciId
 from inventory.preflight import CheckLine, GuestTrial, HostReport, check, problem_of
@@ -66,7 +66,7 @@ def check_host(
     if hypervisor is not None:
         return check(_report(uri, _Questions(hypervisor), trial))
     # A connection of its own: a shared one may be long dead, or busy with a launch.
-    with closing(SupervisedHypervisor(uri)) as own:
+    with closing(open_own(uri)) as own:
         return check(_report(uri, _Questions(own), trial))
 
 

@@ -11,6 +11,8 @@ from pytest_django import DjangoDbBlocker
 from instances.jobs import runner
 from instances.jobs.steps import ObserveRunning
 from tests.simulated import SimulatedHypervisor
+from tests.simulated_hosts import HostStore, SharedHypervisor
+from tests.simulated_hosts.board import Board
 
 pytest_plugins = ["tests.gpuhost.fixtures"]
 
@@ -49,6 +51,14 @@ def simulated_host() -> SimulatedHypervisor:
     return SimulatedHypervisor(
         recorded("capabilities-2x2.xml"), recorded_devices("pci-2x2-rtx6000.xml")
     )
+
+
+@pytest.fixture
+def shared_host(tmp_path: Path) -> SharedHypervisor:
+    """Give a host that other processes can reach too."""
+    store = HostStore(tmp_path, "shared")
+    store.create(Board(2, 2))
+    return SharedHypervisor(store)
 
 
 @pytest.fixture(scope="session")

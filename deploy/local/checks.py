@@ -49,6 +49,8 @@ def production_environment() -> dict[str, str]:
         "GPUCLOUD_ALLOWED_HOSTS": "gpucloud.example",
         "GPUCLOUD_HTTPS": "true",
         "GPUCLOUD_LAB": "false",
+        # Whoever sourced .local/env.sh has it set.
+        "GPUCLOUD_SIMULATED_HOSTS": "",
     }
 
 

@@ -27,6 +27,7 @@ USAGE = """python3 -m deploy.local VERB
   venv                make .venv, nothing else
   database [NAME]     start PostgreSQL alone (`down` ends it), print a database's URL
   manage ARGUMENT...  manage.py with the stack's environment
+  simulate COUNT ...  enrol so many simulated hosts (`simulate --help`)
   test [ARGUMENT...]  pytest
   check               ruff, mypy, import-linter, migrations, Django's deploy check
   format              ruff: format, and repair what it can"""
@@ -61,7 +62,8 @@ def _run(layout: Layout, progress: Progress, verb: str, rest: list[str]) -> int:
         "test": lambda: run_tests(layout, progress, rest),
         "venv": lambda: _venv(layout),
         "database": lambda: _database(layout, *rest[:1]),
-        "manage": lambda: _manage(layout, rest),
+        "manage": lambda: _python(layout, "manage.py", *rest),
+        "simulate": lambda: _python(layout, "-m", "tests.simulated_hosts", *rest),
     }
     if verb in status:
         return status[verb]()
@@ -85,11 +87,11 @@ def _database(layout: Layout, name: str | None = None) -> int:
     return 0
 
 
-def _manage(layout: Layout, arguments: list[str]) -> NoReturn:
+def _python(layout: Layout, *arguments: str) -> NoReturn:
     env = read_json_object(layout.env_json)
     if not env:
         raise LocalStackError("there is no environment yet", "run `make run` first")
     os.chdir(layout.root)
-    command = [str(layout.python), "manage.py", *arguments]
+    command = [str(layout.python), *arguments]
     # In place of this process: a shell needs the terminal and its signals.
     os.execve(command[0], command, with_inherited(env))  # noqa: S606 - no shell wanted

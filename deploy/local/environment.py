@@ -60,6 +60,7 @@ def django_environment(database_url: str, secret_key: str) -> dict[str, str]:
         "GPUCLOUD_HTTPS": "false",
         "GPUCLOUD_LAB": "true",
         "GPUCLOUD_IMAGE_FOLDER": str(checkout().local / "images"),
+        "GPUCLOUD_SIMULATED_HOSTS": str(checkout().local / "simulated-hosts"),
     }
 
 

@@ -13,6 +13,7 @@ from inventory import exceptions
 from inventory.exceptions import HostUnreachable, HypervisorError
 from inventory.hypervisor.child import OPEN_TIMEOUT_S, DriverChild
 from inventory.hypervisor.port import Backing, DomainState, VolumeFacts
+from inventory.hypervisor.schemes import Driver, added_opener
 
 CALL_TIMEOUT_S = 30.0
 # Under emulation libvirt asks QEMU's CPU model hundreds of questions: 7-22 s measured.
@@ -216,13 +217,19 @@ def error_of(answer: dict[str, Any]) -> HypervisorError:
     return kind(answer["message"], answer["code"])
 
 
-_connections: dict[str, SupervisedHypervisor] = {}
+_connections: dict[str, Driver] = {}
 _connections_lock = threading.Lock()
 
 
-def connect(uri: str) -> SupervisedHypervisor:
+def open_own(uri: str) -> Driver:
+    """Return a connection to `uri` that nobody else uses; whoever opens it closes it."""
+    opener = added_opener(uri) or SupervisedHypervisor
+    return opener(uri)
+
+
+def connect(uri: str) -> Driver:
     """Return this process's connection to `uri`; it is opened by the first call."""
     with _connections_lock:
         if uri not in _connections:
-            _connections[uri] = SupervisedHypervisor(uri)
+            _connections[uri] = open_own(uri)
         return _connections[uri]

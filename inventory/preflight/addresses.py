@@ -3,6 +3,8 @@
 import re
 from urllib.parse import unquote
 
+from inventory.hypervisor.schemes import added_opener
+
 _WAYS = {
     "qemu+tls": "Is virtproxyd-tls.socket (or libvirtd-tls.socket) active there, port "
     "16514 open, the server's certificate made out to this name, and this machine's "
@@ -19,7 +21,7 @@ _WAYS["qemu+libssh2"] = _WAYS["qemu+libssh"] = _WAYS["qemu+ssh"]
 
 def problem_of(uri: str) -> str:
     """Return why nothing must be opened at `uri`, empty if it may be."""
-    if uri.partition("://")[0] not in _WAYS:
+    if uri.partition("://")[0] not in _WAYS and added_opener(uri) is None:
         return (
             f"{uri!r} is no libvirt address of a QEMU host, such as "
             "qemu+tls://HOST/system"

@@ -306,7 +306,7 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_command_exits_with_1_if_anything_fails(
     simulated_host: SimulatedHypervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_check, "SupervisedHypervisor", lambda _: simulated_host)
+    monkeypatch.setattr(host_check, "open_own", lambda _: simulated_host)
 
     status, told = run(URI)
     assert status == 0

@@ -1,4 +1,4 @@
-"""One contract for every driver: simulated, libvirt's test driver, the virtual GPU host."""
+"""One contract for all: simulated, shared by processes, libvirt's test, virtual GPU host."""
 
 import contextlib
 import os
@@ -44,10 +44,10 @@ def spec(*cards: PciAddress, domain_type: str = "qemu", **fields: Any) -> Domain
     return DomainSpec(**values)
 
 
-@pytest.fixture(params=["simulated", "libvirt-test", "virtual-host"])
+@pytest.fixture(params=["simulated", "shared", "libvirt-test", "virtual-host"])
 def driver(request: pytest.FixtureRequest) -> Iterator[tuple[str, Hypervisor]]:
-    if request.param == "simulated":
-        yield request.param, request.getfixturevalue("simulated_host")
+    if request.param in ("simulated", "shared"):
+        yield request.param, request.getfixturevalue(f"{request.param}_host")
         return
     if request.param == "libvirt-test":
         hypervisor = SupervisedHypervisor("test:///default")
@@ -257,8 +257,11 @@ def test_workers_that_want_one_new_pool_at_once_all_get_it(
         assert list(workers.map(want, range(6))) == [b""] * 6
 
 
-@pytest.mark.gpuhost
-@pytest.mark.parametrize("driver", ["virtual-host"], indirect=True)
+@pytest.mark.parametrize(
+    "driver",
+    ["simulated", "shared", pytest.param("virtual-host", marks=pytest.mark.gpuhost)],
+    indirect=True,
+)
 def test_used_card_is_refused_to_a_second_domain(
     driver: tuple[str, Hypervisor],
 ) -> None:

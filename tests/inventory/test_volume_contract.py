@@ -1,4 +1,4 @@
-"""One contract for volumes: simulated, libvirt's test driver, the virtual GPU host."""
+"""One contract for volumes: simulated, shared by processes, the virtual GPU host."""
 
 import hashlib
 import uuid
@@ -17,10 +17,10 @@ FOLDER = "/var/lib/libvirt/gpucloud-contract"
 MIB = 1 << 20
 
 
-@pytest.fixture(params=["simulated", "virtual-host"])
+@pytest.fixture(params=["simulated", "shared", "virtual-host"])
 def hypervisor(request: pytest.FixtureRequest) -> Iterator[Hypervisor]:
-    if request.param == "simulated":
-        driver = request.getfixturevalue("simulated_host")
+    if request.param in ("simulated", "shared"):
+        driver = request.getfixturevalue(f"{request.param}_host")
     else:
         host: VirtualGpuHost = request.getfixturevalue("virtual_host")
         driver = SupervisedHypervisor(host.running().libvirt_uri)

@@ -69,6 +69,11 @@ def manage(*arguments: str, **changes: str | None) -> subprocess.CompletedProces
             "Set it to a whole number, such as 4.",
         ),
         (
+            {"GPUCLOUD_SIMULATED_HOSTS": "/tmp/hosts"},  # noqa: S108
+            "gpucloud: setting: GPUCLOUD_SIMULATED_HOSTS is set, but hosts are simulated "
+            "in a lab alone. Unset it, or set GPUCLOUD_LAB=true on a test installation.",
+        ),
+        (
             {"GPUCLOUD_WORKERS": "0"},
             "gpucloud: setting: GPUCLOUD_WORKERS is 0. "
             "Set it to a whole number of at least 1.",
