@@ -280,6 +280,16 @@ def test_fleet_of_simulated_hosts_can_sell(lab: Path) -> None:
     assert connect("simulated:///sim3").domains() == {}
 
 
+def test_host_that_is_enrolled_already_is_left_as_it_is(lab: Path) -> None:
+    list(simulate(FleetOrder(1, Board(1, 1)), lab))
+    domain = a_domain(host_at(lab, "simulated:///sim1"))
+
+    (added,) = simulate(FleetOrder(2, Board(1, 1)), lab)
+
+    assert added.name == "sim2"
+    assert list(host_at(lab, "simulated:///sim1").domains()) == [domain]
+
+
 def test_events_are_listened_to_on_real_hosts_alone(lab: Path) -> None:
     real = make_host()
     list(simulate(FleetOrder(1, Board(1, 1)), lab))

@@ -26,17 +26,18 @@ def main(arguments: Sequence[str]) -> int:
     try:
         for host in simulate(order, Path(settings.SIMULATED_HOSTS)):
             made += 1
-            if made % _TOLD_EVERY == 0 or made == order.count:
-                print(f"{host}: {made} hosts enrolled", flush=True)
+            if made % _TOLD_EVERY == 0:
+                print(f"{host} is the {made}th new host", flush=True)
     except EnrolmentRefused as error:
-        print(f"{made} hosts enrolled; the next one is refused: {error}", flush=True)
+        print(f"{made} new hosts; the next one is refused: {error}", flush=True)
         return 1
+    print(f"{made} new hosts, {order.count} in all", flush=True)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulated_hosts")
-    parser.add_argument("count", type=int, help="how many hosts")
+    parser.add_argument("count", type=int, help="how many hosts there are to be")
     parser.add_argument(
         "--board",
         type=parse_board,

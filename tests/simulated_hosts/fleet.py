@@ -28,12 +28,14 @@ class FleetOrder:
 
 
 def simulate(order: FleetOrder, folder: Path) -> Iterator[Host]:
-    """Make and enrol hosts one by one; those of the same names must not be enrolled.
+    """Make and enrol the hosts that are missing, one by one; a host that is there stays.
 
-    Raises EnrolmentRefused, with nothing left of the host that was refused.
+    Raises EnrolmentRefused, with no row of the host that was refused.
     """
     for number in range(1, order.count + 1):
         name = f"{order.prefix}{number}"
+        if Host.objects.filter(name=name).exists():
+            continue
         store = HostStore(folder, name)
         store.create(order.board)
         for verb, seconds in order.delays.items():
