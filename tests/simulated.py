@@ -48,6 +48,8 @@ class SimulatedHypervisor:
         self.volumes: dict[tuple[str, str], bytes] = {}
         self.disks: dict[tuple[str, str], VolumeFacts] = {}
         self.filters: list[str] = []
+        # Guests that do not heed ACPI.
+        self.deaf: set[str] = set()
         self._lock = threading.RLock()
 
     def capabilities(self) -> str:
@@ -170,11 +172,12 @@ class SimulatedHypervisor:
     def shutdown_domain(self, uuid: str) -> None:
         if self.domain_state(uuid) is not DomainState.RUNNING:
             raise HypervisorError("domain is not running", 55)
-        self.states[uuid] = DomainState.OFF
+        if uuid not in self.deaf:
+            self.states[uuid] = DomainState.SHUT_DOWN
 
     def destroy_domain(self, uuid: str) -> None:
-        self.domain_state(uuid)
-        self.states[uuid] = DomainState.OFF
+        if self.domain_state(uuid) in (DomainState.RUNNING, DomainState.PAUSED):
+            self.states[uuid] = DomainState.OFF
 
     def undefine_domain(self, uuid: str) -> None:
         self.domain_state(uuid)

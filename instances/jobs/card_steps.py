@@ -32,7 +32,7 @@ from inventory.topology import PciAddress
 _POLL_S = 0.3
 _LEASE_S = 180
 _CONSOLE_BYTES = 1 << 20
-_ENDED = (DomainState.OFF, DomainState.CRASHED)
+_ENDED = (DomainState.OFF, DomainState.SHUT_DOWN, DomainState.CRASHED)
 
 
 @dataclass(frozen=True, slots=True)

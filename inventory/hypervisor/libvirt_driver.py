@@ -51,8 +51,14 @@ _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
     libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
     libvirt.VIR_DOMAIN_SHUTDOWN: DomainState.SHUTTING_DOWN,
-    libvirt.VIR_DOMAIN_SHUTOFF: DomainState.OFF,
     libvirt.VIR_DOMAIN_CRASHED: DomainState.CRASHED,
+}
+# Source: libvirt, virDomainShutoffReason. DAEMON: libvirt gave the domain up while it
+# reconnected to it.
+_SHUTOFF = {
+    libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN: DomainState.SHUT_DOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: DomainState.CRASHED,
+    libvirt.VIR_DOMAIN_SHUTOFF_DAEMON: DomainState.CRASHED,
 }
 _INVALID = {
     libvirt.VIR_ERR_XML_ERROR,
@@ -182,7 +188,10 @@ class LibvirtHypervisor(StorageMethods):
 
     @staticmethod
     def _state(domain: libvirt.virDomain) -> DomainState:
-        return _STATES.get(domain.state()[0], DomainState.OTHER)
+        state, reason = domain.state()
+        if state == libvirt.VIR_DOMAIN_SHUTOFF:
+            return _SHUTOFF.get(reason, DomainState.OFF)
+        return _STATES.get(state, DomainState.OTHER)
 
     def _domain(self, uuid: str) -> libvirt.virDomain:
         return self._connection.lookupByUUIDString(uuid)

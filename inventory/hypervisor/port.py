@@ -11,12 +11,18 @@ from typing import Protocol
 
 
 class DomainState(StrEnum):
-    """virDomainState, as far as gpucloud tells apart."""
+    """virDomainState with its reason, as far as gpucloud tells apart.
+
+    shut_down: the guest powered off by itself, asked by ACPI or not. crashed: it or its
+    emulator failed. off: never started, unplugged, or libvirt no longer knows why, as
+    after a restart of its own or of its host.
+    """
 
     RUNNING = "running"
     PAUSED = "paused"
     SHUTTING_DOWN = "shutting_down"
     OFF = "off"
+    SHUT_DOWN = "shut_down"
     CRASHED = "crashed"
     OTHER = "other"
 
