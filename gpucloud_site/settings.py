@@ -33,6 +33,10 @@ SIMULATED_HOSTS = environment.lab_text(
 RECONCILE_CYCLE_S = environment.whole_number(
     "GPUCLOUD_RECONCILE_CYCLE_S", default=30, minimum=1
 )
+# How long a guest may take to power off by ACPI before the plug is pulled.
+SHUTDOWN_GRACE_S = environment.whole_number(
+    "GPUCLOUD_SHUTDOWN_GRACE_S", default=90, minimum=0
+)
 # How far ahead capacity may be held without being used.
 RESERVATION_MAX_S = environment.whole_number(
     "GPUCLOUD_RESERVATION_MAX_S", default=7 * 24 * 3600, minimum=60

@@ -21,15 +21,17 @@ _ON = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTTING_DOWN)
 class ExpectedDomain:
     """An instance that holds claims on the host.
 
-    spec: the domain that its claims describe. is_busy: a job works on it, or rows changed
-    since the look: then it is not judged. has_instance: False for a claim whose instance
-    is over or unknown.
+    spec: the domain that its claims describe. wants_running: whether it is amiss that it
+    does not run; wants_off: whether it is that it does. is_busy: a job works on it, or rows
+    changed since the look: then it is not judged. has_instance: False for a claim whose
+    instance is over or unknown.
     """
 
     consumer: str
     label: str
     spec: DomainSpec | None
     wants_running: bool
+    wants_off: bool
     is_busy: bool
     has_instance: bool
 
@@ -73,6 +75,8 @@ def _instance(
     else:
         if each.wants_running and seen.state not in _ON:
             yield _about(each, K.DOMAIN_OFF, f"its domain is {seen.state}")
+        if each.wants_off and seen.state in _ON:
+            yield _about(each, K.DOMAIN_ON, f"its domain is {seen.state}")
         yield from _resources(each, seen, cards)
 
 

@@ -4,9 +4,10 @@ from django.db.models import TextChoices
 
 
 class Desired(TextChoices):
-    """What the customer wants; only actions write it."""
+    """What the customer wants; actions write it, and the end of work that failed."""
 
     RUNNING = "running", "running"
+    OFF = "off", "off"
     DELETED = "deleted", "deleted"
 
 
@@ -16,14 +17,22 @@ class Phase(TextChoices):
     PROVISIONING = "provisioning", "provisioning"
     BOOTING = "booting", "booting"
     RUNNING = "running", "running"
+    SHUTTING_DOWN = "shutting_down", "shutting down"
+    OFFLINE = "offline", "offline"
+    REBOOTING = "rebooting", "rebooting"
+    REBUILDING = "rebuilding", "rebuilding"
     DELETING = "deleting", "deleting"
     DELETED = "deleted", "deleted"
     FAILED = "failed", "failed"
 
 
-# What is observed of an instance whose host has no domain of it; else its DomainState.
+# What is observed of an instance, beside its DomainState: the host has no domain of it;
+# it ran until its host was booted anew.
 ABSENT = "absent"
+CUT_OFF = "cut_off"
 ENDED_PHASES = (Phase.DELETED, Phase.FAILED)
+# Nothing is being done: what it is now is for `observed` to say.
+REST_PHASES = (Phase.RUNNING, Phase.OFFLINE)
 
 
 class ReservationState(TextChoices):
@@ -37,13 +46,34 @@ class ReservationState(TextChoices):
 
 class JobKind(TextChoices):
     LAUNCH = "launch", "launch"
+    LAUNCH_OFF = "launch_off", "launch, left off"
+    BOOT = "boot", "boot"
+    SHUTDOWN = "shutdown", "shutdown"
+    REBOOT = "reboot", "reboot"
+    REBUILD = "rebuild", "rebuild"
+    REBUILD_OFF = "rebuild_off", "rebuild, left off"
+    PASSWORD = "password", "password reset"
     DELETE = "delete", "delete"
     SANITISE = "sanitise", "sanitise and test"
     TEST = "test", "test"
     CLEAR = "clear", "removal of a left-over check guest"
 
 
-INSTANCE_JOBS = (JobKind.LAUNCH, JobKind.DELETE)
+LAUNCHES = (JobKind.LAUNCH, JobKind.LAUNCH_OFF)
+REBUILDS = (JobKind.REBUILD, JobKind.REBUILD_OFF)
+# On an instance that is there: it keeps all that it holds, however they end.
+VERBS = (
+    JobKind.BOOT,
+    JobKind.SHUTDOWN,
+    JobKind.REBOOT,
+    *REBUILDS,
+    JobKind.PASSWORD,
+)
+# What befalls the guest after them is news, and not their own doing.
+STARTS = (JobKind.LAUNCH, JobKind.BOOT, JobKind.REBOOT, JobKind.REBUILD)
+# Who asks for a boot that nobody asked for.
+WATCHDOG = "system:watchdog"
+INSTANCE_JOBS = (*LAUNCHES, *VERBS, JobKind.DELETE)
 CARD_JOBS = (JobKind.SANITISE, JobKind.TEST, JobKind.CLEAR)
 
 
@@ -96,6 +126,11 @@ class EventAction(TextChoices):
 
     LINODE_CREATE = "linode_create", "linode_create"
     LINODE_BOOT = "linode_boot", "linode_boot"
+    LINODE_SHUTDOWN = "linode_shutdown", "linode_shutdown"
+    LINODE_REBOOT = "linode_reboot", "linode_reboot"
+    LINODE_REBUILD = "linode_rebuild", "linode_rebuild"
+    LASSIE_REBOOT = "lassie_reboot", "lassie_reboot"
+    PASSWORD_RESET = "password_reset", "password_reset"
     LINODE_DELETE = "linode_delete", "linode_delete"
     LINODE_UPDATE = "linode_update", "linode_update"
 

@@ -8,12 +8,14 @@ into meta-data, where no `users:` of user-data can lose them.
 import hashlib
 import io
 import re
+import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
 import pycdlib
 import yaml
 from passlib.hash import sha512_crypt
+from pycdlib.pycdlibexception import PyCdlibException
 
 VOLUME_LABEL = "cidata"
 # A guest checks it at each login; glibc's own default is 5,000.
@@ -39,6 +41,7 @@ class Seed:
 
     instance_id: another one makes cloud-init take the disk for a new machine's.
     password_hash: of root, by hash_password(); empty: root has no password.
+    password_reset: a name by which a machine that was set up takes the password once.
     """
 
     instance_id: str
@@ -47,6 +50,7 @@ class Seed:
     password_hash: str = field(default="", repr=False)
     user_data: bytes = field(default=b"", repr=False)
     network: NetworkSettings | None = None
+    password_reset: str = ""
 
 
 def hash_password(password: str) -> str:
@@ -71,14 +75,38 @@ def seed_files(seed: Seed) -> dict[str, bytes]:
             }
         ),
         "user-data": seed.user_data,
-        "vendor-data": b"#cloud-config\n" + _yaml(_vendor_data(seed)),
+        "vendor-data": _vendor_data(seed),
     }
     if seed.network is not None:
         files["network-config"] = _yaml(_network_config(seed.network))
     return files
 
 
-def _vendor_data(seed: Seed) -> dict[str, Any]:
+def _vendor_data(seed: Seed) -> bytes:
+    settings = b"#cloud-config\n" + _yaml(_settings(seed))
+    if not seed.password_reset:
+        return settings
+    parts = [
+        {"type": "text/cloud-config", "content": settings.decode()},
+        {"type": "text/cloud-boothook", "content": _reset_hook(seed)},
+    ]
+    text = yaml.safe_dump(parts, sort_keys=False, width=1 << 20)
+    return b"#cloud-config-archive\n" + text.encode()
+
+
+def _reset_hook(seed: Seed) -> str:
+    """Return what sets root's password at the next boot, and at none after it.
+
+    With another instance-id instead, cloud-init would set the whole machine up anew. A
+    boothook runs at every boot of the same instance, `cloud-init-per once` holds it to
+    one, and a hash has no character that a shell would touch in single quotes.
+    """
+    entry = shlex.quote(f"root:{seed.password_hash}")
+    change = shlex.quote(f"printf '%s\\n' {entry} | chpasswd -e")
+    return f"#!/bin/sh\ncloud-init-per once {seed.password_reset} sh -c {change}\n"
+
+
+def _settings(seed: Seed) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "hostname": seed.hostname,
         "preserve_hostname": False,
@@ -117,6 +145,11 @@ def _yaml(document: dict[str, Any]) -> bytes:
     return text.encode()
 
 
+def keys_in(files: dict[str, bytes]) -> tuple[str, ...]:
+    """Return the authorized keys of a seed of ours."""
+    return tuple(yaml.safe_load(files["meta-data"])["public-keys"])
+
+
 def digest_of(files: dict[str, bytes]) -> str:
     """Return the SHA-256 of a seed's files, by which two seeds can be compared."""
     digest = hashlib.sha256()
@@ -142,3 +175,25 @@ def seed_image(files: dict[str, bytes]) -> bytes:
     iso.write_fp(image)
     iso.close()
     return image.getvalue()
+
+
+def files_of(image: bytes) -> dict[str, bytes] | None:
+    """Return the files of a seed_image(); None if it is none."""
+    iso = pycdlib.PyCdlib()
+    try:
+        iso.open_fp(io.BytesIO(image))
+    except PyCdlibException:
+        return None
+    files = {}
+    try:
+        for child in iso.list_children(joliet_path="/"):
+            if child.is_file():
+                content = io.BytesIO()
+                name = iso.full_path_from_dirrecord(child)
+                iso.get_file_from_iso_fp(content, joliet_path=name)
+                files[name.lstrip("/")] = content.getvalue()
+    except PyCdlibException:
+        return None
+    finally:
+        iso.close()
+    return files if {"meta-data", "user-data"} <= set(files) else None

@@ -17,9 +17,10 @@ from django.db.models.functions import Now
 from instances.audit import ExpectedDomain, audit
 from instances.choices import (
     ABSENT,
+    CUT_OFF,
     ENDED_JOB_STATES,
+    STARTS,
     Desired,
-    JobKind,
     Phase,
     ReservationState,
 )
@@ -28,13 +29,14 @@ from instances.jobs.card_records import maintenance_uuid
 from instances.lifecycle import advance
 from instances.models import Instance, Job, Reservation
 from instances.selectors import specs_of
+from instances.status import is_on
 from inventory.address_claims import release_address
 from inventory.choices import CardCondition, DiscrepancyKind, HostConnection, HostPolicy
 from inventory.discovery import Finding
-from inventory.discovery_rows import ACTOR, follow
+from inventory.discovery_rows import ACTOR, booted_since, follow
 from inventory.exceptions import HypervisorError
 from inventory.host_state import note_unreachable
-from inventory.hypervisor.port import Hypervisor
+from inventory.hypervisor.port import DomainState, Hypervisor
 from inventory.hypervisor.schemes import added_opener
 from inventory.hypervisor.supervised import connect
 from inventory.ledger import (
@@ -53,6 +55,7 @@ from inventory.observation import Observation, look
 UNUSED_CLAIM_S = 900
 # A silent host is asked ever less often, so that many of them hold few workers.
 _LONGEST_PAUSE_CYCLES = 8
+_KNOWN_WHY = (DomainState.SHUT_DOWN, DomainState.CRASHED, CUT_OFF)
 # A job's last events may come after its end.
 _JUST_ENDED = timedelta(seconds=5)
 
@@ -85,8 +88,7 @@ def make_due(news: Mapping[int, set[str]]) -> None:
 
     news: host id -> domains' UUIDs and devices' names. Two queries.
     """
-    # Not a launch: what befalls its guest after its end is news.
-    just_ended = Q(finished_at__gt=Now() - _JUST_ENDED) & ~Q(kind=JobKind.LAUNCH)
+    just_ended = Q(finished_at__gt=Now() - _JUST_ENDED) & ~Q(kind__in=STARTS)
     working = Job.objects.filter(~Q(state__in=ENDED_JOB_STATES) | just_ended)
     expected = {
         maintenance_uuid(card_id) if card_id else str(uuid)
@@ -210,6 +212,11 @@ def _audit(host: Host, seen: Observation, began: datetime) -> list[Finding]:
             uuid__in=open_since, state=ReservationState.ACTIVE
         ).values_list("uuid", flat=True)
     )
+    has_booted = booted_since(host, seen, began)
+    states = {
+        uuid: _state_of(instance, seen, has_booted=has_booted)
+        for uuid, instance in instances.items()
+    }
     expected = []
     for consumer, claimed_at in sorted(open_since.items()):
         if consumer in holds:
@@ -219,6 +226,7 @@ def _audit(host: Host, seen: Observation, began: datetime) -> list[Finding]:
             consumer,
             specs.get(consumer),
             instances.get(consumer),
+            states.get(consumer, ABSENT),
             is_busy=consumer in busy or claimed_at > began,
             began=began,
         )
@@ -226,7 +234,7 @@ def _audit(host: Host, seen: Observation, began: datetime) -> list[Finding]:
             _release_unused(consumer, instances.get(consumer))
             continue
         expected.append(each)
-    _note_states(instances.values(), seen, began)
+    _note_states(instances, states, began)
     # Who was in a slot before may still have a row there: the card of today comes last.
     rows = host.cards.exclude(condition=CardCondition.RETIRED).values_list(
         "slot_path", "pk", "condition"
@@ -242,6 +250,7 @@ def _expected(
     consumer: UUID,
     spec: DomainSpec | None,
     instance: Instance | None,
+    state: str,
     *,
     is_busy: bool,
     began: datetime,
@@ -250,14 +259,19 @@ def _expected(
     never_used = (
         is_live
         and instance is not None
-        and instance.phase in (Phase.PROVISIONING, Phase.BOOTING)
+        and instance.ready_at is None
+        and instance.phase != Phase.DELETING
         and not is_busy
     )
     return ExpectedDomain(
         consumer=str(consumer),
         label=instance.label if instance else f"claim of {consumer}",
         spec=spec,
-        wants_running=instance is not None and instance.desired == Desired.RUNNING,
+        wants_running=instance is not None
+        and instance.desired == Desired.RUNNING
+        # Its guest switched itself off, and may.
+        and state != DomainState.SHUT_DOWN,
+        wants_off=instance is not None and instance.desired == Desired.OFF,
         is_busy=is_busy or (instance is not None and instance.updated_at > began),
         has_instance=is_live and not never_used,
     )
@@ -277,14 +291,28 @@ def _release_unused(consumer: UUID, instance: Instance | None) -> None:
         advance(instance.pk, Phase.FAILED)
 
 
+def _state_of(instance: Instance, seen: Observation, *, has_booted: bool) -> str:
+    """Return what to note: how it came to be off is known when that is seen first.
+
+    libvirt forgets it when it is restarted, and never knows of its host's last hour.
+    """
+    domain = seen.domains.get(str(instance.uuid))
+    if domain is None:
+        return ABSENT
+    if domain.state is not DomainState.OFF:
+        return domain.state
+    if instance.observed in _KNOWN_WHY:
+        return instance.observed
+    return CUT_OFF if has_booted and is_on(instance.observed) else DomainState.OFF
+
+
 def _note_states(
-    instances: Iterable[Instance], seen: Observation, began: datetime
+    instances: Mapping[UUID, Instance], states: Mapping[UUID, str], began: datetime
 ) -> None:
     by_state: dict[str, list[int]] = defaultdict(list)
-    for instance in instances:
+    for uuid, instance in instances.items():
         if not instance.is_ended:
-            domain = seen.domains.get(str(instance.uuid))
-            by_state[domain.state if domain else ABSENT].append(instance.pk)
+            by_state[states[uuid]].append(instance.pk)
     for state, pks in by_state.items():
         # Not `updated_at`: to look at a machine is no change of it.
         Instance.objects.filter(pk__in=pks).filter(

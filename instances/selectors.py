@@ -212,9 +212,14 @@ def _spec(
     )
 
 
-def disk_plan_of(instance: Instance, setup: GuestSetup) -> DiskPlan | None:
-    """Return how the instance's disk is made on a host; None if it boots a kernel there."""
-    image = instance.image
+def disk_plan_of(
+    instance: Instance, setup: GuestSetup, image: Image | None = None
+) -> DiskPlan | None:
+    """Return how the instance's disk is made on a host; None if it boots a kernel there.
+
+    image: another than the instance has now.
+    """
+    image = image or instance.image
     if not image.is_disk:
         return None
     return DiskPlan(

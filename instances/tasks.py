@@ -6,7 +6,7 @@ A task carries an id and nothing else: arguments are pickled, and shown in the a
 from django_q.models import Schedule  # noqa: TID251
 from django_q.tasks import async_task, result  # noqa: TID251
 
-from instances import holds, image_catalogue, reconcile
+from instances import holds, image_catalogue, reconcile, watchdog
 from instances.jobs import card_work, runner
 
 _EVERY_MINUTE = ("instances.tasks.enqueue_due_jobs", "instances.tasks.look_after_fleet")
@@ -62,7 +62,7 @@ def enqueue_reconcile(host_id: int) -> None:
 def reconcile_host(host_id: int) -> int:
     """Compare one host with its rows; returns the number of open discrepancies."""
     found = reconcile.reconcile(host_id)
-    for job_id in card_work.plan(host_id):
+    for job_id in (*watchdog.revive(host_id), *card_work.plan(host_id)):
         enqueue_job(job_id)
     return len(found)
 

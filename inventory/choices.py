@@ -86,6 +86,7 @@ class DiscrepancyKind(TextChoices):
     STRAY_DOMAIN = "stray_domain", "domain without instance"
     DOMAIN_MISSING = "domain_missing", "instance without domain"
     DOMAIN_OFF = "domain_off", "domain that should run does not"
+    DOMAIN_ON = "domain_on", "domain that should be off runs"
     UNCLAIMED_HOSTDEV = "unclaimed_hostdev", "card passed through that nobody claimed"
     HOSTDEV_MISSING = "hostdev_missing", "claimed card missing from the domain"
     CARD_IN_TWO_DOMAINS = "card_in_two_domains", "one card in two domains"

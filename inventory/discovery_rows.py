@@ -169,15 +169,20 @@ def _elsewhere(host: Host, identities: list[str]) -> dict[str, tuple[int, str]]:
     }
 
 
-def _boot(host: Host, seen: Observation, began: datetime) -> list[Finding]:
-    """After a boot every card that nobody holds is checked before it is sold again."""
+def booted_since(host: Host, seen: Observation, began: datetime) -> bool:
+    """Say whether the host has booted since the look that its row keeps."""
     cpus = sum(len(core.cpus) for node in seen.facts.nodes for core in node.cores)
     passed_s = (
         (began - host.reconciled_at).total_seconds() if host.reconciled_at else 0.0
     )
+    return has_booted(host.cpu_seconds, seen.cpu_seconds, passed_s, cpus)
+
+
+def _boot(host: Host, seen: Observation, began: datetime) -> list[Finding]:
+    """After a boot every card that nobody holds is checked before it is sold again."""
     held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
     unheld = host.cards.filter(~Exists(held))
-    if has_booted(host.cpu_seconds, seen.cpu_seconds, passed_s, cpus):
+    if booted_since(host, seen, began):
         for card in unheld.filter(condition=CardCondition.READY):
             why = Actor(ACTOR, f"{host} has booted: every card is checked again")
             change_condition(card, CardCondition.UNVERIFIED, why)

@@ -13,8 +13,12 @@ REMEDIES: dict[DiscrepancyKind, str] = {
         "hand; then delete the instance, which releases its cards."
     ),
     K.DOMAIN_OFF: (
-        "The guest has powered off or crashed; its cards stay held. Tell the customer, or "
-        "start the domain on the host with virsh."
+        "The guest crashed or was unplugged on its host, and nothing starts it again: its "
+        "watchdog is off or was given up. Its cards stay held. Boot the instance."
+    ),
+    K.DOMAIN_ON: (
+        "Somebody started the guest on its host. Shut the instance down, or boot it to "
+        "keep it running."
     ),
     K.UNCLAIMED_HOSTDEV: (
         "A guest has a card that it does not hold: the card is not sold. Find out who "

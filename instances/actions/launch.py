@@ -14,7 +14,7 @@ from instances.actions.guest_settings import (
     problems_of,
 )
 from instances.actions.sale import offer
-from instances.choices import ImageStatus, JobKind
+from instances.choices import Desired, ImageStatus, JobKind
 from instances.claiming import claim_capacity
 from instances.exceptions import InvalidRequest, NoCapacity
 from instances.holds import locked_for_use, use
@@ -26,6 +26,7 @@ from instances.instance_names import (
     tags_problem,
 )
 from instances.jobs import runner
+from instances.jobs.deadlines import deadline_s
 from instances.models import Account, Image, Instance, Plan
 from instances.placement import NoFit
 from instances.quotas import check_quota
@@ -37,15 +38,13 @@ from inventory.ledger import Actor
 from inventory.models import Region
 from inventory.models.guest_setup import setup_of
 
-_SECONDS_BASE = 900
-_SECONDS_PER_GIB = 1
-
 
 @dataclass(frozen=True, slots=True)
 class LaunchOrder:
     """What was asked for, unchecked. actor: user:NAME; username: as events show it.
 
-    plan, region, image: slugs. reservation: the id of one that is to be used.
+    plan, region, image: slugs. reservation: the id of one that is to be used. booted:
+    False for a machine that is made and left off.
     idempotency_key: a repeat with the same key and content returns the first instance.
     """
 
@@ -58,6 +57,7 @@ class LaunchOrder:
     label: str = ""
     tags: tuple[str, ...] = ()
     reservation: int | None = None
+    booted: bool = True
     idempotency_key: str = ""
     settings: GuestSettings = field(default_factory=GuestSettings)
 
@@ -67,6 +67,8 @@ class LaunchOrder:
         body.append(list(self.tags))
         if self.reservation is not None:
             body.append(self.reservation)
+        if not self.booted:
+            body.append({"booted": False})
         body += self.settings.identity
         return hashlib.sha256(json.dumps(body).encode()).hexdigest()
 
@@ -118,6 +120,7 @@ def _launch(order: LaunchOrder) -> Instance:
         region=region,
         image=image,
         tags=list(order.tags),
+        desired=Desired.RUNNING if order.booted else Desired.OFF,
         created_by=order.actor,
         idempotency_key=order.idempotency_key,
         request_digest=order.digest,
@@ -138,12 +141,11 @@ def _launch(order: LaunchOrder) -> Instance:
         keep(order.settings, instance)
         _give_address(instance)
     job = runner.create(
-        JobKind.LAUNCH,
+        JobKind.LAUNCH if order.booted else JobKind.LAUNCH_OFF,
         instance,
         order.actor,
         order.username,
-        # Memory is set up before the guest runs; a TiB takes minutes.
-        deadline_s=_SECONDS_BASE + _SECONDS_PER_GIB * plan.memory_mib // 1024,
+        deadline_s=deadline_s(plan),
     )
     enqueue_job(job.pk)
     return instance

@@ -1,4 +1,4 @@
-"""Inside words to the API's words: the one place that knows Linode's status and formats."""
+"""Inside words to the API's words: the one place that knows Linode's formats."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -7,31 +7,10 @@ from uuid import UUID
 
 from django.utils.crypto import salted_hmac
 
-from instances.choices import ABSENT, Desired, Phase
 from instances.models import Account, Instance
 from inventory.addresses import mac_of, slaac_of
-from inventory.hypervisor.port import DomainState
 
-# Linode API v4, Linode "status". Ended phases have none: those instances are not found.
-_STATUS = {
-    Phase.PROVISIONING: "provisioning",
-    Phase.BOOTING: "booting",
-    Phase.RUNNING: "running",
-    Phase.DELETING: "deleting",
-}
-_OFF = (DomainState.OFF, DomainState.CRASHED, ABSENT)
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
-
-
-def status_of(instance: Instance) -> str:
-    """Return Linode's status word of an instance that has not ended."""
-    if instance.desired == Desired.DELETED:
-        # Accepted, though the host has not begun: the customer's part is over.
-        return "deleting"
-    if instance.phase == Phase.RUNNING and instance.observed in _OFF:
-        # Its cards stay its own until it is deleted.
-        return "offline"
-    return _STATUS[Phase(instance.phase)]
 
 
 def time_of(moment: datetime) -> str:

@@ -17,6 +17,9 @@ class Records(Protocol):
     def gate_is_open(self) -> bool:
         """Say whether the plan's flag still lets this account claim."""
 
+    def take_next_image(self) -> None:
+        """Say that the disk's content is given up for that of a rebuild's image."""
+
     def note_state(self, state: DomainState) -> None:
         """Keep what was observed of the domain."""
 
@@ -62,6 +65,9 @@ class Storage(Protocol):
     def note_seed(self, digest: str) -> None:
         """Keep the digest of the seed that the machine has."""
 
+    def recall(self, files: dict[str, bytes]) -> None:
+        """Have the next seed hold what the one with these files holds, but its password."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -82,11 +88,14 @@ class Machine:
 class StepContext:
     """machine: None once nothing is claimed; then there is nothing of it on any host.
 
-    storage: None for a guest that boots a kernel of its host. renew_lease: keeps the job
-    for so many seconds more; raises LeaseLost.
+    storage: None for a guest that boots a kernel of its host. next_storage: of the image
+    that a rebuild will use, until it does. renew_lease: keeps the job for so many seconds
+    more; raises LeaseLost. grace_s: how long a guest may take to power off.
     """
 
     records: Records
     machine: Machine | None
     storage: Storage | None
     renew_lease: Callable[[int], None]
+    next_storage: Storage | None = None
+    grace_s: float = 0.0

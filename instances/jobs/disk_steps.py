@@ -30,8 +30,12 @@ class EnsureImage:
     timeout_s = 900
     poll_s = _POLL_S
 
+    def storage_of(self, context: StepContext) -> Storage | None:
+        """Return the storage of the image that is needed; None: none is."""
+        return context.storage
+
     def do(self, context: StepContext) -> None:
-        storage = context.storage
+        storage = self.storage_of(context)
         if storage is None:
             return
         hypervisor = held(context).hypervisor
@@ -127,7 +131,7 @@ def _check_room(hypervisor: Hypervisor, storage: Storage) -> None:
     free = hypervisor.pools().get(pool)
     if free is not None and free < needed:
         raise StepFailed(
-            "The host has no room for this image. Nothing is held or charged for it.",
+            "The host has no room for this image.",
             f"pool {pool} has {free >> 20} MiB free, the image has {needed >> 20} MiB: "
             "delete images that nobody uses, or enlarge the pool",
         )

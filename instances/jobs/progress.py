@@ -6,18 +6,41 @@ Every function runs in the runner's transaction.
 from django.db.models.functions import Now
 
 from instances.choices import (
+    LAUNCHES,
+    VERBS,
+    WATCHDOG,
     Desired,
     EventAction,
     EventStatus,
     JobKind,
     Phase,
 )
-from instances.lifecycle import advance
+from instances.lifecycle import advance, forget_seed_settings, want
 from instances.models import Event, Instance, Job
+from instances.status import is_on
+from inventory.hypervisor.port import DomainState
 
 _FIRST_EVENT = {
     JobKind.LAUNCH: EventAction.LINODE_CREATE,
+    JobKind.LAUNCH_OFF: EventAction.LINODE_CREATE,
+    JobKind.BOOT: EventAction.LINODE_BOOT,
+    JobKind.SHUTDOWN: EventAction.LINODE_SHUTDOWN,
+    JobKind.REBOOT: EventAction.LINODE_REBOOT,
+    JobKind.REBUILD: EventAction.LINODE_REBUILD,
+    JobKind.REBUILD_OFF: EventAction.LINODE_REBUILD,
+    JobKind.PASSWORD: EventAction.PASSWORD_RESET,
     JobKind.DELETE: EventAction.LINODE_DELETE,
+}
+# Where a job takes its instance; a password reset takes it nowhere.
+_ENDS_IN = {
+    JobKind.LAUNCH: Phase.RUNNING,
+    JobKind.LAUNCH_OFF: Phase.OFFLINE,
+    JobKind.BOOT: Phase.RUNNING,
+    JobKind.SHUTDOWN: Phase.OFFLINE,
+    JobKind.REBOOT: Phase.RUNNING,
+    JobKind.REBUILD: Phase.RUNNING,
+    JobKind.REBUILD_OFF: Phase.OFFLINE,
+    JobKind.DELETE: Phase.DELETED,
 }
 _OPEN = (EventStatus.SCHEDULED, EventStatus.STARTED)
 
@@ -25,6 +48,12 @@ _OPEN = (EventStatus.SCHEDULED, EventStatus.STARTED)
 def announce(job: Job, instance: Instance, username: str) -> Event:
     """Write the event of a job that is queued."""
     return _event(job, instance, username, EventStatus.SCHEDULED)
+
+
+def _first_event(job: Job) -> EventAction:
+    if job.actor == WATCHDOG:
+        return EventAction.LASSIE_REBOOT
+    return _FIRST_EVENT[JobKind(job.kind)]
 
 
 def _event(
@@ -36,7 +65,7 @@ def _event(
 ) -> Event:
     return Event.objects.create(
         account_id=instance.account_id,
-        action=action or _FIRST_EVENT[JobKind(job.kind)],
+        action=action or _first_event(job),
         status=status,
         entity_id=instance.pk,
         entity_label=instance.label,
@@ -85,19 +114,41 @@ def _finish(job: Job) -> None:
 def job_succeeded(job: Job) -> None:
     """Close the events and put the instance where the job took it."""
     _finish(job)
-    if job.kind == JobKind.LAUNCH:
-        advance(job.for_instance.pk, Phase.RUNNING)
+    kind, instance_id = JobKind(job.kind), job.for_instance.pk
+    if kind is JobKind.PASSWORD:
+        forget_seed_settings(instance_id)
     else:
-        advance(job.for_instance.pk, Phase.DELETED)
+        advance(instance_id, _ENDS_IN[kind])
 
 
 def job_failed(job: Job) -> None:
-    """Close the events with the reason; the instance of a failed launch is over."""
+    """Close the events with the reason; the instance of a failed launch is over.
+
+    Other work leaves it as its domain was last seen, running or off.
+    """
     Event.objects.filter(job=job, status__in=_OPEN).update(
         status=EventStatus.FAILED, message=job.public_message, finished_at=Now()
     )
-    if job.kind == JobKind.LAUNCH:
+    if job.kind in LAUNCHES:
         advance(job.for_instance.pk, Phase.FAILED)
+    elif job.kind == JobKind.PASSWORD:
+        forget_seed_settings(job.for_instance.pk)
+    elif job.kind in VERBS:
+        _settle(job)
+
+
+def _settle(job: Job) -> None:
+    instance = Instance.objects.get(pk=job.for_instance.pk)
+    if is_on(instance.observed):
+        advance(instance.pk, Phase.RUNNING)
+        want(instance.pk, Desired.RUNNING)
+        return
+    advance(instance.pk, Phase.OFFLINE)
+    if job.actor == WATCHDOG:
+        # Its owner wants it to run: the watchdog tries again, and counts.
+        Instance.objects.filter(pk=instance.pk).update(observed=DomainState.CRASHED)
+    else:
+        want(instance.pk, Desired.OFF)
 
 
 def machine_lost(instance: Instance, username: str, message: str) -> None:
@@ -107,9 +158,7 @@ def machine_lost(instance: Instance, username: str, message: str) -> None:
     """
     if advance(instance.pk, Phase.FAILED):
         return
-    Instance.objects.filter(pk=instance.pk, desired=Desired.RUNNING).update(
-        desired=Desired.DELETED, updated_at=Now()
-    )
+    want(instance.pk, Desired.DELETED)
     advance(instance.pk, Phase.DELETING)
     if advance(instance.pk, Phase.DELETED):
         Event.objects.create(

@@ -18,7 +18,14 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from instances.choices import ENDED_JOB_STATES, JobKind, JobState, StepState
+from instances.choices import (
+    ENDED_JOB_STATES,
+    LAUNCHES,
+    VERBS,
+    JobKind,
+    JobState,
+    StepState,
+)
 from instances.exceptions import JobAbandoned, LeaseLost, StepFailed
 from instances.jobs import card_work, progress
 from instances.jobs.failure import Failure
@@ -37,6 +44,10 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 5
 # Pauses between tries of one step at a host that does not answer: libvirtd restarts in 3 s.
 PATIENCE_S = (1.0, 2.0, 4.0, 8.0)
+_LAUNCH_REFUSED = "The host refused this machine. Nothing is held or charged for it."
+_REFUSED = (
+    "The host refused this. The Linode keeps its cards, cores, memory and address."
+)
 POSTPONE_S = 30
 POSTPONE_MAX_S = 600
 # A reaper that overtakes a fresh job's own delivery would only wake two workers.
@@ -188,7 +199,7 @@ class _Worker:
             self._postpone(failure)
 
     def _worn_out(self) -> Failure | None:
-        if self.kind == JobKind.LAUNCH and self.job.attempts > MAX_ATTEMPTS:
+        if self.kind in LAUNCHES and self.job.attempts > MAX_ATTEMPTS:
             return Failure(
                 "The launch was interrupted too often. Please try again.",
                 f"{self.job.attempts - 1} attempts ended without a result",
@@ -257,7 +268,7 @@ class _Worker:
             )
         except HypervisorError as error:
             return Failure(
-                "The host refused this machine. Nothing is held or charged for it.",
+                _REFUSED if self.kind in VERBS else _LAUNCH_REFUSED,
                 f"libvirt code {error.code}: {error}",
             )
         except (StepFailed, JobAbandoned) as error:

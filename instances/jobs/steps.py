@@ -47,7 +47,7 @@ def held(context: StepContext) -> Machine:
     if context.machine is None:
         raise StepFailed(
             "The capacity for this instance is no longer held.",
-            "the launch found no open claim of its instance",
+            "the job found no open claim of its instance",
         )
     return context.machine
 

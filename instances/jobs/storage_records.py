@@ -8,11 +8,17 @@ from pathlib import Path
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from instances.cloud_init import NetworkSettings, Seed, hostname_of, seed_files
+from instances.cloud_init import (
+    NetworkSettings,
+    Seed,
+    hostname_of,
+    keys_in,
+    seed_files,
+)
 from instances.exceptions import StepFailed
 from instances.guest_disk import DiskPlan
 from instances.image_store import local_file
-from instances.models import HostImage, Instance, SeedSettings
+from instances.models import HostImage, Image, Instance, SeedSettings
 from inventory.address_claims import open_address_of
 from inventory.models import Host
 
@@ -22,14 +28,20 @@ UPLOAD_LEASE_S = 180
 
 @dataclass(frozen=True, slots=True)
 class InstanceStorage:
-    """jobs.context.Storage for one instance on one host; reads rows anew at every call."""
+    """jobs.context.Storage for one instance on one host; reads rows anew at every call.
+
+    image: that the plan is made from. reset: names the password reset that the seed is
+    written for, empty for none.
+    """
 
     instance: Instance
+    image: Image
     host: Host
     plan: DiskPlan
+    reset: str = ""
 
     def image_file(self) -> Path:
-        image = self.instance.image
+        image = self.image
         return local_file(image.source, image.sha256, image.disk_format).path
 
     def whole_volume(self) -> str:
@@ -76,11 +88,20 @@ class InstanceStorage:
                 password_hash=settings.password_hash,
                 user_data=bytes(settings.user_data),
                 network=self._network(),
+                password_reset=self.reset,
             )
         )
 
     def note_seed(self, digest: str) -> None:
-        Instance.objects.filter(pk=self.instance.pk).update(metadata_digest=digest)
+        kept = SeedSettings.objects.get(instance=self.instance)
+        Instance.objects.filter(pk=self.instance.pk).update(
+            metadata_digest=digest, has_user_data=bool(kept.user_data)
+        )
+
+    def recall(self, files: dict[str, bytes]) -> None:
+        SeedSettings.objects.filter(instance=self.instance).update(
+            authorized_keys=list(keys_in(files)), user_data=files["user-data"]
+        )
 
     def _network(self) -> NetworkSettings | None:
         held = open_address_of(self.instance.uuid)

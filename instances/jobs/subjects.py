@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from django.conf import settings
 from django.db.models.functions import Now
 
-from instances.choices import CARD_JOBS, Desired, JobKind
+from instances.choices import CARD_JOBS, LAUNCHES, Desired, JobKind
 from instances.jobs import progress
 from instances.jobs.card_records import DatabaseCardRecords, under_check
 from instances.jobs.card_steps import CardContext
@@ -17,14 +18,14 @@ from instances.jobs.context import Machine, StepContext
 from instances.jobs.failure import Failure
 from instances.jobs.records import InstanceRecords
 from instances.jobs.storage_records import InstanceStorage
-from instances.models import Instance, Job
+from instances.models import Image, Instance, Job
 from instances.selectors import disk_plan_of, host_of, spec_of
 from inventory import card_checks
 from inventory.choices import CardCondition, CheckKind
 from inventory.hypervisor.port import Hypervisor
 from inventory.ledger import Actor
 from inventory.models import Card, Host
-from inventory.models.guest_setup import setup_of
+from inventory.models.guest_setup import GuestSetup, setup_of
 
 Connector = Callable[[str], Hypervisor]
 _GONE = (CardCondition.MISSING, CardCondition.QUARANTINED, CardCondition.RETIRED)
@@ -69,28 +70,44 @@ class InstanceSubject:
 
     def context(self) -> StepContext:
         instance = Instance.objects.select_related(
-            "account", "plan", "region", "image"
+            "account", "plan", "region", "image", "next_image"
         ).get(pk=self.job.for_instance.pk)
         self.job.instance = instance
         host, spec = host_of(instance), spec_of(instance)
-        machine, storage = None, None
+        machine, storage, next_storage = None, None, None
         if host is not None and spec is not None:
             machine = Machine(self.connect_to(host.libvirt_uri), spec)
-            plan = disk_plan_of(instance, setup_of(host))
-            storage = InstanceStorage(instance, host, plan) if plan else None
-        records = InstanceRecords(self.job)
-        return StepContext(records, machine, storage, self.renew_lease)
+            setup = setup_of(host)
+            storage = _storage(instance, instance.image, host, setup, self.job)
+            if instance.next_image is not None:
+                next_storage = _storage(
+                    instance, instance.next_image, host, setup, self.job
+                )
+        return StepContext(
+            InstanceRecords(self.job),
+            machine,
+            storage,
+            self.renew_lease,
+            next_storage,
+            settings.SHUTDOWN_GRACE_S,
+        )
 
     def unwanted(self) -> Failure | None:
-        """A launch is given up when its instance is to go or its time is over."""
-        if self.job.kind != JobKind.LAUNCH:
+        """All but a delete is given up when the instance is to go or its time is over."""
+        if self.job.kind == JobKind.DELETE:
             return None
         job = Job.objects.filter(pk=self.job.pk)
+        is_launch = self.job.kind in LAUNCHES
         if job.filter(instance__desired=Desired.DELETED).exists():
-            return Failure("Deleted before it was ready.", "the instance is to go")
+            return Failure(
+                f"Deleted before it was {'ready' if is_launch else 'done'}.",
+                "the instance is to go",
+            )
         if job.filter(deadline_at__lt=Now()).exists():
             return Failure(
-                "The launch took too long and was undone. Please try again.",
+                "The launch took too long and was undone. Please try again."
+                if is_launch
+                else "It took too long and was given up. Please try again.",
                 f"not done by {self.job.deadline_at:%Y-%m-%d %H:%M:%S} UTC",
             )
         return None
@@ -108,6 +125,19 @@ class InstanceSubject:
 
     def failed(self, detail: str) -> None:
         progress.job_failed(self.job)
+
+
+def _storage(
+    instance: Instance, image: Image, host: Host, setup: GuestSetup, job: Job
+) -> InstanceStorage | None:
+    plan = disk_plan_of(instance, setup, image)
+    if plan is None:
+        return None
+    return InstanceStorage(instance, image, host, plan, reset=_reset_name(job))
+
+
+def _reset_name(job: Job) -> str:
+    return f"gpucloud-{job.pk}" if job.kind == JobKind.PASSWORD else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from instances.choices import CARD_JOBS, JobKind
+from instances.choices import CARD_JOBS, LAUNCHES, VERBS, JobKind
 from instances.jobs.card_steps import (
     AdmitCard,
     ClearCard,
@@ -16,6 +16,19 @@ from instances.jobs.disk_steps import (
     EnsureImage,
     WriteSeed,
 )
+from instances.jobs.power_steps import (
+    ClaimsHeld,
+    DeleteOldDisk,
+    EnsureNextImage,
+    RecallSeed,
+    RecreateDisk,
+    RedefineDomain,
+    RewriteSeed,
+    ShutDown,
+    StopGuest,
+    TakeNextImage,
+    WriteNewSeed,
+)
 from instances.jobs.steps import (
     DefineDomain,
     DestroyDomain,
@@ -28,20 +41,30 @@ from instances.jobs.steps import (
     VerifyClaims,
 )
 
+_START = (StartDomain(), ObserveRunning(), VerifyClaims())
+_CREATE = (HoldClaims(), EnsureImage(), CreateDisk(), WriteSeed(), DefineDomain())
+_REBUILD = (
+    ClaimsHeld(),
+    EnsureNextImage(),
+    StopGuest(),
+    TakeNextImage(),
+    DeleteOldDisk(),
+    RecreateDisk(),
+    WriteNewSeed(),
+    RedefineDomain(),
+)
 WORKFLOWS: dict[JobKind, tuple[Step[Any], ...]] = {
     JobKind.SANITISE: (ClearCard(), SanitiseCard(), TestCard(), AdmitCard()),
     JobKind.TEST: (ClearCard(), TestCard(), AdmitCard()),
     JobKind.CLEAR: (RemoveCheckGuest(),),
-    JobKind.LAUNCH: (
-        HoldClaims(),
-        EnsureImage(),
-        CreateDisk(),
-        WriteSeed(),
-        DefineDomain(),
-        StartDomain(),
-        ObserveRunning(),
-        VerifyClaims(),
-    ),
+    JobKind.LAUNCH: (*_CREATE, *_START),
+    JobKind.LAUNCH_OFF: (*_CREATE, VerifyClaims()),
+    JobKind.BOOT: (ClaimsHeld(), RedefineDomain(), *_START),
+    JobKind.SHUTDOWN: (ShutDown(),),
+    JobKind.REBOOT: (ClaimsHeld(), ShutDown(), RedefineDomain(), *_START),
+    JobKind.REBUILD: (*_REBUILD, *_START),
+    JobKind.REBUILD_OFF: (*_REBUILD, VerifyClaims()),
+    JobKind.PASSWORD: (ClaimsHeld(), RecallSeed(), RewriteSeed()),
     JobKind.DELETE: (
         DestroyDomain(),
         UndefineDomain(),
@@ -51,6 +74,7 @@ WORKFLOWS: dict[JobKind, tuple[Step[Any], ...]] = {
 }
 
 # A delete is never given up: what cannot be proven gone stays claimed, and is tried again.
-UNDONE_ON_FAILURE = frozenset({JobKind.LAUNCH, *CARD_JOBS})
-# What a silent host interrupts goes on when it answers again; a customer waits for no host.
-WAITS_FOR_HOST = frozenset({JobKind.DELETE, *CARD_JOBS})
+UNDONE_ON_FAILURE = frozenset({*LAUNCHES, *VERBS, *CARD_JOBS})
+# What a silent host interrupts goes on when it answers again, before its deadline. Not a
+# launch: another host may serve that customer.
+WAITS_FOR_HOST = frozenset({JobKind.DELETE, *VERBS, *CARD_JOBS})

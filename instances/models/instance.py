@@ -6,10 +6,17 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from instances.choices import ENDED_PHASES, Desired, Phase
+from instances.choices import ENDED_PHASES, REST_PHASES, Desired, Phase
 from instances.models.account import Account
 from instances.models.catalogue import Image, Plan
 from inventory.models import Region
+
+_AFTER_ITS_LAUNCH = (
+    *REST_PHASES,
+    Phase.SHUTTING_DOWN,
+    Phase.REBOOTING,
+    Phase.REBUILDING,
+)
 
 
 class Instance(models.Model):
@@ -24,15 +31,30 @@ class Instance(models.Model):
     image = models.ForeignKey(Image, on_delete=models.PROTECT)
     label = models.CharField(max_length=64)
     tags = ArrayField(models.CharField(max_length=50), default=list, blank=True)
+    next_image = models.ForeignKey(
+        Image,
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Of a rebuild that has not taken the old disk yet.",
+    )
     desired = models.CharField(max_length=8, choices=Desired, default=Desired.RUNNING)
-    phase = models.CharField(max_length=12, choices=Phase, default=Phase.PROVISIONING)
+    phase = models.CharField(max_length=16, choices=Phase, default=Phase.PROVISIONING)
     observed = models.CharField(
         max_length=20, blank=True, help_text="The domain's state when last seen."
     )
     observed_at = models.DateTimeField(null=True, blank=True)
+    watchdog_enabled = models.BooleanField(
+        "watchdog", default=True, help_text="A guest that crashed is started again."
+    )
     created_by = models.CharField(max_length=150, help_text="user:NAME")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+    ready_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its launch had made it."
+    )
     ended_at = models.DateTimeField(null=True, blank=True)
     idempotency_key = models.CharField(max_length=200, blank=True, editable=False)
     request_digest = models.CharField(
@@ -64,6 +86,18 @@ class Instance(models.Model):
                 condition=Q(phase__in=ENDED_PHASES, ended_at__isnull=False)
                 | (~Q(phase__in=ENDED_PHASES) & Q(ended_at=None)),
                 name="instance_ended_at_iff_ended",
+            ),
+            models.CheckConstraint(
+                condition=~Q(phase=Phase.FAILED) | Q(ready_at=None),
+                name="instance_failed_was_never_ready",
+            ),
+            models.CheckConstraint(
+                condition=~Q(phase__in=_AFTER_ITS_LAUNCH) | Q(ready_at__isnull=False),
+                name="instance_at_its_work_was_ready",
+            ),
+            models.CheckConstraint(
+                condition=Q(next_image=None) | ~Q(phase__in=REST_PHASES),
+                name="instance_next_image_only_in_a_rebuild",
             ),
         ]
         indexes = [

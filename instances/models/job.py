@@ -17,7 +17,7 @@ from inventory.models import Card
 class Job(models.Model):
     """lease_token fences: a worker whose lease was taken over can write nothing more."""
 
-    kind = models.CharField(max_length=10, choices=JobKind)
+    kind = models.CharField(max_length=12, choices=JobKind)
     instance = models.ForeignKey(
         Instance,
         null=True,
@@ -50,6 +50,13 @@ class Job(models.Model):
                 fields=["instance"],
                 condition=Q(state__in=[JobState.RUNNING, JobState.UNWINDING]),
                 name="job_one_at_work_per_instance",
+            ),
+            models.UniqueConstraint(
+                fields=["instance"],
+                # A delete waits behind the work that it puts an end to.
+                condition=~Q(state__in=[JobState.SUCCEEDED, JobState.FAILED])
+                & ~Q(kind=JobKind.DELETE),
+                name="job_one_open_per_instance",
             ),
             models.UniqueConstraint(
                 fields=["card"],

@@ -5,6 +5,7 @@ import struct
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from instances.actions.launch import LaunchOrder
 from instances.choices import Desired, JobKind, Phase
@@ -129,7 +130,12 @@ def test_get_and_list_show_the_same(customer: Customer, shop: dict[str, Plan]) -
         (Phase.PROVISIONING, Desired.RUNNING, "provisioning"),
         (Phase.BOOTING, Desired.RUNNING, "booting"),
         (Phase.RUNNING, Desired.RUNNING, "running"),
+        (Phase.SHUTTING_DOWN, Desired.OFF, "shutting_down"),
+        (Phase.OFFLINE, Desired.OFF, "offline"),
+        (Phase.REBOOTING, Desired.RUNNING, "rebooting"),
+        (Phase.REBUILDING, Desired.RUNNING, "rebuilding"),
         (Phase.RUNNING, Desired.DELETED, "deleting"),
+        (Phase.OFFLINE, Desired.DELETED, "deleting"),
         (Phase.PROVISIONING, Desired.DELETED, "deleting"),
         (Phase.DELETING, Desired.DELETED, "deleting"),
     ],
@@ -142,19 +148,36 @@ def test_status(
     status: str,
 ) -> None:
     made = created(customer)
-    Instance.objects.update(phase=phase, desired=desired)
+    ready_at = None if phase in (Phase.PROVISIONING, Phase.BOOTING) else timezone.now()
+    Instance.objects.update(phase=phase, desired=desired, ready_at=ready_at)
     body = customer.api.get(f"/linode/instances/{made['id']}").json()
     assert body["status"] == status
 
 
-@pytest.mark.parametrize("observed", ["off", "crashed", "absent"])
-def test_machine_that_does_not_run_is_offline(
-    customer: Customer, shop: dict[str, Plan], observed: str
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.OFFLINE])
+@pytest.mark.parametrize(
+    ("observed", "status"),
+    [
+        ("off", "offline"),
+        ("shut_down", "offline"),
+        ("crashed", "offline"),
+        ("absent", "offline"),
+        ("cut_off", "offline"),
+        ("running", "running"),
+        ("paused", "running"),
+    ],
+)
+def test_machine_at_rest_is_as_it_was_observed(
+    customer: Customer,
+    shop: dict[str, Plan],
+    phase: Phase,
+    observed: str,
+    status: str,
 ) -> None:
     made = created(customer)
-    Instance.objects.update(phase=Phase.RUNNING, observed=observed)
+    Instance.objects.update(phase=phase, observed=observed, ready_at=timezone.now())
     body = customer.api.get(f"/linode/instances/{made['id']}").json()
-    assert body["status"] == "offline"
+    assert body["status"] == status
 
 
 @pytest.mark.parametrize("phase", [Phase.DELETED, Phase.FAILED])

@@ -331,7 +331,7 @@ def test_who_comes_second_waits_for_the_upload_of_the_first(image: Image) -> Non
     assert host_row is not None
     plan = disk_plan_of(other, setup_of(host_row))
     assert plan is not None
-    first = InstanceStorage(other, host_row, plan)
+    first = InstanceStorage(other, image, host_row, plan)
     volume = first.take_upload()
     assert volume
     assert first.take_upload() == ""
@@ -459,7 +459,7 @@ def test_guest_that_runs_keeps_its_disk(image: Image) -> None:
     context = StepContext(
         InstanceRecords(job),
         Machine(host, spec),
-        InstanceStorage(instance, row, plan),
+        InstanceStorage(instance, image, row, plan),
         lambda _: None,
     )
 

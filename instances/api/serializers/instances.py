@@ -7,6 +7,7 @@ from typing import Any
 
 from instances.api import wire
 from instances.api.shapes.instances import Linode, TaggedObject
+from instances.status import status_of
 
 
 def instance_json(instance: Any) -> Linode:
@@ -17,7 +18,7 @@ def instance_json(instance: Any) -> Linode:
         "label": instance.label,
         "group": "",
         "tags": instance.tags,
-        "status": wire.status_of(instance),
+        "status": status_of(instance).value,
         "type": plan.slug,
         "region": instance.region.slug,
         "site_type": "core",

@@ -1,0 +1,200 @@
+"""The steps of work on an instance that is there: each observes, then acts; may run twice.
+
+What they undo is only what they did: claims, disk and address are the instance's own, and
+stay until it is deleted.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+from instances.cloud_init import files_of
+from instances.exceptions import StepFailed
+from instances.jobs.context import StepContext, Storage
+from instances.jobs.disk_steps import CreateDisk, DeleteDisk, EnsureImage, WriteSeed
+from instances.jobs.steps import ON, DefineDomain, DestroyDomain, HoldClaims, held
+from inventory.exceptions import DomainNotFound, HypervisorError
+
+_POLL_S = 0.5
+# Above what a seed with the largest user data has.
+_SEED_BYTES = 4 << 20
+
+
+class ClaimsHeld(HoldClaims):
+    label = "Cards, cores and memory still held"
+
+    def undo(self, context: StepContext) -> None:
+        """They stay the instance's own."""
+
+
+class ShutDown:
+    """By ACPI, as a person presses the button; after the grace the plug is pulled."""
+
+    name = "shut_down"
+    label = "Guest shut down"
+    timeout_s = 180
+
+    def do(self, context: StepContext) -> None:
+        machine = context.machine
+        if machine is None:
+            return
+        state = machine.state()
+        if state in ON:
+            self._ask(context)
+            DestroyDomain().do(context)
+        elif state is not None:
+            context.records.note_state(state)
+
+    def _ask(self, context: StepContext) -> None:
+        """Return once the guest is off, or its grace is over."""
+        machine = held(context)
+        deadline = time.monotonic() + context.grace_s
+        try:
+            machine.hypervisor.shutdown_domain(machine.spec.uuid)
+        except DomainNotFound:
+            return
+        except HypervisorError:
+            # Refused: it went off meanwhile, or it is in a state without ACPI.
+            if machine.state() in ON:
+                return
+        while machine.state() in ON and time.monotonic() < deadline:
+            context.renew_lease(self.timeout_s)
+            time.sleep(_POLL_S)
+
+    def undo(self, context: StepContext) -> None:
+        """What was shut down at its owner's wish is not started again."""
+
+
+class StopGuest(DestroyDomain):
+    """Its disk is about to go: there is nothing that it could save."""
+
+    name = "stop_guest"
+
+
+class RedefineDomain(DefineDomain):
+    """From the claims as they are now, whatever became of the document on the host."""
+
+    def do(self, context: StepContext) -> None:
+        storage = context.storage
+        if storage is not None:
+            plan = storage.plan
+            if held(context).hypervisor.volume(plan.disk_pool, plan.volume) is None:
+                raise StepFailed(
+                    "The disk of this Linode is missing. Rebuild it.",
+                    f"there is no volume {plan.volume} in {plan.disk_pool}",
+                )
+        super().do(context)
+
+    def undo(self, context: StepContext) -> None:
+        """A domain that is off needs what is claimed for it, and keeps it."""
+
+
+class EnsureNextImage(EnsureImage):
+    """While the guest still runs: an image that cannot be had costs it nothing."""
+
+    def storage_of(self, context: StepContext) -> Storage | None:
+        # None once it is taken: then its disk is made from it already.
+        return context.next_storage
+
+
+class TakeNextImage:
+    """The point of no return of a rebuild."""
+
+    name = "take_next_image"
+    label = "Old disk given up"
+    timeout_s = 60
+
+    def do(self, context: StepContext) -> None:
+        context.records.take_next_image()
+
+    def undo(self, context: StepContext) -> None:
+        """The old disk may be wiped by now."""
+
+
+class DeleteOldDisk(DeleteDisk):
+    name = "delete_old_disk"
+    label = "Old disk wiped and deleted"
+
+
+class RecreateDisk(CreateDisk):
+    """A disk that is whole stays, though what comes after it may fail."""
+
+    def do(self, context: StepContext) -> None:
+        with _nothing_half_made(partial(super().undo, context)):
+            super().do(context)
+
+    def undo(self, context: StepContext) -> None:
+        """What is whole is the instance's own: it can be booted."""
+
+
+class WriteNewSeed(WriteSeed):
+    def do(self, context: StepContext) -> None:
+        with _nothing_half_made(partial(super().undo, context)):
+            super().do(context)
+
+    def undo(self, context: StepContext) -> None:
+        """As its disk."""
+
+
+@contextmanager
+def _nothing_half_made(undo: Callable[[], None]) -> Iterator[None]:
+    try:
+        yield
+    except (HypervisorError, StepFailed):
+        with suppress(HypervisorError):
+            undo()
+        raise
+
+
+class RecallSeed:
+    """The seed is the only home of what a guest was set up with."""
+
+    name = "recall_seed"
+    label = "Keys and user data read from its seed"
+    timeout_s = 120
+
+    def do(self, context: StepContext) -> None:
+        storage = _storage(context)
+        content = held(context).hypervisor.read_volume_tail(
+            storage.plan.disk_pool, storage.plan.seed_volume, _SEED_BYTES
+        )
+        files = files_of(content)
+        if files is None:
+            raise StepFailed(
+                "What the machine was set up with cannot be read. Rebuild it instead.",
+                f"{storage.plan.seed_volume} is no seed, or is not there",
+            )
+        storage.recall(files)
+
+    def undo(self, context: StepContext) -> None:
+        """The seed was only read."""
+
+
+class RewriteSeed(WriteSeed):
+    """A machine whose seed is missing would not boot: it is never left without one."""
+
+    label = "Password written for the next boot"
+
+    def do(self, context: StepContext) -> None:
+        _storage(context)
+        if held(context).state() in ON:
+            raise StepFailed(
+                "The Linode must be powered off to reset its password.",
+                "its domain runs",
+            )
+        super().do(context)
+
+    def undo(self, context: StepContext) -> None:
+        storage, machine = _storage(context), held(context)
+        plan = storage.plan
+        if machine.hypervisor.volume(plan.disk_pool, plan.seed_volume) is None:
+            super().do(context)
+
+
+def _storage(context: StepContext) -> Storage:
+    if context.storage is None:
+        raise StepFailed(
+            "This image has no password to reset.", "the guest boots a kernel"
+        )
+    return context.storage
