@@ -76,7 +76,7 @@ def instances_of(account: Account) -> QuerySet[Instance]:
             ipv6_prefix=Subquery(held.values("pool__ipv6_prefix")[:1]),
         )
         .exclude(phase__in=ENDED_PHASES)
-        .select_related("plan__gpu_model", "region", "image", "account")
+        .select_related("plan__gpu_model", "region", "image", "next_image", "account")
         .order_by("pk")
     )
 

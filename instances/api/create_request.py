@@ -28,6 +28,7 @@ IDEMPOTENCY_KEY = {
 }
 _BIGINT = 2**63
 NO_IMAGE = "You must specify an image. Machines without one cannot be had yet."
+BOOTED = "booted must be true or false"
 _NOT_YET = "cannot be had yet; leave it out"
 # What a customer may name though this release has it not: field -> values that ask for
 # nothing beyond what every instance is. Empty values never ask for anything.
@@ -76,6 +77,7 @@ def order_from(
         label=texts["label"],
         tags=_tags(body),
         reservation=_reservation(body),
+        booted=is_booted(body),
         idempotency_key=key,
         settings=guest_settings_from(body),
     )
@@ -158,23 +160,38 @@ def _shape_problems(body: Mapping[str, Any]) -> list[Problem]:
         problems.append(("label", "label must be a string"))
     if not is_list_of_strings(body.get("tags") or []):
         problems.append(("tags", "tags must be a list of strings"))
-    problems += credentials.problems_of(body)
-    if isinstance(image, str) and image and credentials.are_missing(body, image):
-        problems.append((None, credentials.REQUIRED))
+    problems += guest_problems(body)
     if body.get("reservation") is not None and _reservation(body) is None:
         problems.append(("reservation", "reservation must be a reservation's id"))
-    if body.get("booted") not in (None, True):
-        problems.append(("booted", f"booted=false {_NOT_YET}"))
+    return problems + unavailable_problems(body, _READ)
+
+
+def is_booted(body: Mapping[str, Any]) -> bool:
+    """Say whether the machine is to run when it is made; nothing said means that it is."""
+    return body.get("booted") is not False
+
+
+def guest_problems(body: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with the shape of what a guest is to be set up with."""
+    image = body.get("image")
+    problems = credentials.problems_of(body)
+    if isinstance(image, str) and image and credentials.are_missing(body, image):
+        problems.append((None, credentials.REQUIRED))
+    if not isinstance(body.get("booted"), bool | None):
+        problems.append(("booted", BOOTED))
     if _user_data(body) is None:
         reason = "metadata must be an object with user_data in base64"
         problems.append(("metadata.user_data", reason))
-    return problems + _unavailable(body)
+    return problems
 
 
-def _unavailable(body: Mapping[str, Any]) -> list[Problem]:
+def unavailable_problems(
+    body: Mapping[str, Any], read: tuple[str, ...]
+) -> list[Problem]:
+    """Return the fields that ask for what there is not. read: those that are heeded."""
     problems: list[Problem] = []
     for field, value in body.items():
-        if field in _READ or _asks_for_nothing(value):
+        if field in read or _asks_for_nothing(value):
             continue
         if field not in _UNAVAILABLE:
             problems.append((field[:100], "There is no such field"))

@@ -30,6 +30,15 @@ from instances.api.views.instances import (
     InstanceView,
 )
 from instances.api.views.openapi import DocumentView
+from instances.api.views.power import (
+    BootView,
+    ConfigListView,
+    DiskListView,
+    PasswordView,
+    RebootView,
+    RebuildView,
+    ShutdownView,
+)
 from instances.api.views.profile import ProfileView
 from instances.api.views.quotas import QuotaListView
 from instances.api.views.regions import RegionListView, RegionView
@@ -57,6 +66,13 @@ urlpatterns = [
     *_both("linode/instances", InstanceListView),
     *_both("linode/instances/<int:instance_id>", InstanceView),
     *_both("linode/instances/<int:instance_id>/ips", InstanceAddressesView),
+    *_both("linode/instances/<int:instance_id>/boot", BootView),
+    *_both("linode/instances/<int:instance_id>/reboot", RebootView),
+    *_both("linode/instances/<int:instance_id>/shutdown", ShutdownView),
+    *_both("linode/instances/<int:instance_id>/rebuild", RebuildView),
+    *_both("linode/instances/<int:instance_id>/password", PasswordView),
+    *_both("linode/instances/<int:instance_id>/disks", DiskListView),
+    *_both("linode/instances/<int:instance_id>/configs", ConfigListView),
     *_both("account/events", EventListView),
     *_both("account/events/<int:event_id>", EventView),
     *_both("account/events/<int:event_id>/seen", EventSeenView),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from instances.jobs import runner
 from instances.models import ApiToken, Instance, Job, Plan, SSHKey
@@ -187,3 +188,39 @@ def test_what_is_refused_is_said(
     wrong = run("linodes", "list", LINODE_CLI_TOKEN="0" * 64)
     assert wrong.returncode == 2
     assert "Invalid Token" in wrong.stderr
+
+
+def test_power_and_rebuild_as_the_cli_asks_for_them(
+    cli: Cli,
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    simulated_host: SimulatedHypervisor,
+    settings: Settings,
+) -> None:
+    settings.SHUTDOWN_GRACE_S = 0
+    (made,) = cli(
+        *("linodes", "create", "--type", "g1-gpu-rtx6000-1", "--region", "us-east"),
+        *("--image", "gpucloud/probe", "--root_pass", PASSWORD, "--booted", "false"),
+    )
+    work(simulated_host)
+    linode = str(made["id"])
+    assert cli("linodes", "view", linode)[0]["status"] == "offline"
+    for verb, status in (("boot", "running"), ("reboot", "running")):
+        cli("linodes", verb, linode)
+        work(simulated_host)
+        assert cli("linodes", "view", linode)[0]["status"] == status
+    cli("linodes", "shutdown", linode)
+    busy = run("linodes", "boot", linode)
+    assert busy.returncode != 0
+    assert "Linode busy." in busy.stdout + busy.stderr
+    work(simulated_host)
+    (shown,) = cli(
+        *("linodes", "rebuild", linode, "--image", "gpucloud/probe"),
+        *("--root_pass", PASSWORD),
+    )
+    assert (shown["id"], shown["status"]) == (made["id"], "rebuilding")
+    work(simulated_host)
+    cli("linodes", "update", linode, "--watchdog_enabled", "false")
+    (shown,) = cli("linodes", "view", linode)
+    assert (shown["status"], shown["watchdog_enabled"]) == ("running", False)
+    assert cli("linodes", "disks-list", linode) == []
+    assert cli("linodes", "configs-list", linode) == []

@@ -92,7 +92,7 @@ def test_create_answers_with_the_whole_linode(
         "locks": [],
         "maintenance_policy": "linode/power_off_on",
         "placement_group": None,
-        "watchdog_enabled": False,
+        "watchdog_enabled": True,
     }
 
 
@@ -277,7 +277,7 @@ def test_another_account_sees_and_changes_nothing(
            "SSH key 1 must be one line of printable characters")]),
         ({"authorized_users": [""]},
          [("authorized_users", "authorized_users must be a list of usernames")]),
-        ({"booted": False}, [("booted", "booted=false cannot be had yet; leave it out")]),
+        ({"booted": "no"}, [("booted", "booted must be true or false")]),
         ({"metadata": {"user_data": "I2Nsb3Vk"}},
          [("metadata.user_data", "GPU probe does not read user data")]),
         ({"root_password": "x"}, [("root_password", "There is no such field")]),

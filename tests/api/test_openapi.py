@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from jsonschema import Draft202012Validator
+from pytest_django import Settings
 
 from instances.api import create_request
 from instances.api.openapi.document import document
@@ -23,18 +25,28 @@ from instances.api.openapi.operations import OPERATIONS
 from instances.api.openapi.schemas import components_of, schema_of
 from instances.api.shapes.instances import LinodeCreate
 from instances.api.urls import urlpatterns
-from instances.models import Plan
+from instances.jobs import runner
+from instances.models import Job, Plan
 from inventory.choices import HostPolicy
 from inventory.models import Host
 from tests.api.builders import ORDER, ApiClient, Customer
 from tests.api.test_isolation import METHODS, OWNED
 from tests.api.test_profile import KEY
+from tests.builders import make_disk_image, make_host, make_plan
+from tests.simulated import SimulatedHypervisor
 
+SECRET = "Sonnenblume-7"
 SHARED_IDS = {
     "region_id": "us-east",
     "type_id": "g6-standard-2",
     "image_id": "gpucloud/probe",
 }
+
+
+def work(host: SimulatedHypervisor) -> None:
+    """Do what a worker would: every open job of an instance, oldest first."""
+    for job in Job.objects.filter(card=None).order_by("pk"):
+        runner.run(job.pk, connect_to=lambda uri: host)
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -131,9 +143,29 @@ def test_what_no_shape_may_hold_has_no_schema() -> None:
         schema_of(tuple[int, str])
 
 
+@pytest.fixture
+def with_a_disk(
+    shop: dict[str, Plan], tmp_path: Path, settings: Settings
+) -> Callable[[Customer], int]:
+    """Give a maker of a customer's instance that boots from a disk of its own."""
+    settings.IMAGE_FOLDER = str(tmp_path)
+    settings.SHUTDOWN_GRACE_S = 0
+    make_host()
+    make_plan("disk-plan", cards=0, memory_mib=128, disk_mib=64)
+    image = make_disk_image(tmp_path)
+
+    def make(customer: Customer) -> int:
+        order = {**ORDER, "type": "disk-plan", "image": image.slug, "root_pass": SECRET}
+        return int(customer.api.post("/linode/instances", order).json()["id"])
+
+    return make
+
+
 @pytest.mark.django_db
 def test_real_answers_are_as_the_document_says(
-    customer: Customer, shop: dict[str, Plan], monkeypatch: pytest.MonkeyPatch
+    customer: Customer,
+    with_a_disk: Callable[[Customer], int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("instances.api.views.console.read_console", lambda _: "text")
     bodies = {
@@ -141,6 +173,11 @@ def test_real_answers_are_as_the_document_says(
         "/v4/profile/sshkeys": {"label": "desk", "ssh_key": KEY},
         "/v4/profile/tokens": {"label": "more", "expiry": "2199-01-31T12:00:00"},
         "/v4/tags": {"label": "another"},
+        "/v4/linode/instances/{instance_id}/rebuild": {
+            "image": "linode/debian12",
+            "root_pass": SECRET,
+        },
+        "/v4/linode/instances/{instance_id}/password": {"root_pass": SECRET},
         "/v4/gpucloud/reservations": {
             "type": "g6-standard-2",
             "region": "us-east",
@@ -148,13 +185,20 @@ def test_real_answers_are_as_the_document_says(
         },
     }
     made = {name: make(customer) for name, make in OWNED.items()}
+    # One with a disk, whose password can be reset.
+    made["instance_id"] = with_a_disk(customer)
     ids: dict[str, Any] = made | SHARED_IDS
+    host = SimulatedHypervisor()
     customer.api.put(f"/linode/instances/{made['instance_id']}", {"tags": ["theirs"]})
     seen = set()
     # What deletes comes last.
     for path, method, described in sorted(operations(), key=lambda o: o[1] == "DELETE"):
         target = re.sub(r"{(\w+)}", lambda m: str(ids[m[1]]), path)
         body = bodies.get(path, {}) if method == "POST" else None
+        if path.endswith("/password"):
+            customer.api.post(f"/linode/instances/{made['instance_id']}/shutdown")
+        # A verb waits for no other.
+        work(host)
         answer = customer.api.call(
             method, target.removeprefix("/v4"), {} if method == "PUT" else body
         )

@@ -18,6 +18,7 @@ from linode_api4 import (
     Type,
 )
 from linode_api4.objects.filtering import and_, limit, or_, order_by
+from pytest_django import Settings
 
 from instances.jobs import runner
 from instances.models import Account, Job, Plan
@@ -225,3 +226,54 @@ def test_tags_and_changes_of_an_instance(client: LinodeClient) -> None:
     assert (event.status, event.entity.id) == ("notification", linode.id)
     client.account.events_mark_seen(event)
     assert client.load(Event, event.id).seen
+
+
+def test_power_and_rebuild_as_the_sdk_asks_for_them(
+    client: LinodeClient, simulated_host: SimulatedHypervisor, settings: Settings
+) -> None:
+    settings.SHUTDOWN_GRACE_S = 0
+    linode = client.linode.instance_create(
+        "g1-gpu-rtx6000-1", "us-east", image="gpucloud/probe", root_pass=PASSWORD
+    )
+    work(simulated_host)
+    for verb, on_the_way, then, action in (
+        (linode.shutdown, "shutting_down", "offline", "linode_shutdown"),
+        (linode.boot, "booting", "running", "linode_boot"),
+        (linode.reboot, "rebooting", "running", "linode_reboot"),
+    ):
+        poller = client.polling.event_poller_create("linode", action, linode.id)
+        assert verb()
+        linode.invalidate()
+        assert linode.status == on_the_way
+        work(simulated_host)
+        event = poller.wait_for_next_event_finished(timeout=30, interval=0)
+        assert (event.action, event.status) == (action, "finished")
+        linode.invalidate()
+        assert linode.status == then
+
+
+def test_rebuild_and_watchdog_as_the_sdk_asks_for_them(
+    client: LinodeClient, simulated_host: SimulatedHypervisor
+) -> None:
+    linode = client.linode.instance_create(
+        "g1-gpu-rtx6000-1", "us-east", image="gpucloud/probe", root_pass=PASSWORD
+    )
+    work(simulated_host)
+
+    assert linode.rebuild("gpucloud/probe", root_pass=PASSWORD)
+    assert linode.status == "rebuilding"
+    with pytest.raises(ApiError) as busy:
+        linode.reboot()
+    assert (busy.value.status, busy.value.errors) == (400, ["Linode busy."])
+    work(simulated_host)
+    linode.invalidate()
+    assert linode.status == "running"
+
+    assert (list(linode.disks), list(linode.configs)) == ([], [])
+    linode.watchdog_enabled = False
+    assert linode.save()
+    linode.invalidate()
+    assert linode.watchdog_enabled is False
+    with pytest.raises(ApiError) as none:
+        linode.reset_instance_root_password(root_password=PASSWORD)
+    assert "has no password that could be reset" in str(none.value)

@@ -157,7 +157,7 @@ def test_an_update_of_nothing_changes_nothing(customer: Customer) -> None:
     path = f"/linode/instances/{made.pk}"
     shown = customer.api.get(path).json()
     assert customer.api.put(path, {}).json() == shown
-    kept = {"alerts": {"cpu": 0}, "watchdog_enabled": False, "group": ""}
+    kept = {"alerts": {"cpu": 0}, "hypervisor": "kvm", "group": ""}
     assert customer.api.put(path, kept).json() == shown
     assert not Event.objects.exists()
 
@@ -174,8 +174,8 @@ def test_an_update_of_nothing_changes_nothing(customer: Customer) -> None:
         ({"label": "", "tags": ["ab"]},
          [("label", "Label must be 3 to 64 characters: letters, digits, single - _ or . "
            "between them"), ("tags", "At most 100 tags of 3 to 50 characters each")]),
-        ({"watchdog_enabled": True, "alerts": {"cpu": 90}, "type": "g6-nanode-1", "x": 1},
-         [("watchdog_enabled", "watchdog_enabled cannot be changed"),
+        ({"watchdog_enabled": 1, "alerts": {"cpu": 90}, "type": "g6-nanode-1", "x": 1},
+         [("watchdog_enabled", "watchdog_enabled must be true or false"),
           ("alerts", "alerts cannot be changed"), ("type", "type cannot be changed"),
           ("x", "There is no such field")]),
     ],

@@ -37,7 +37,7 @@ def event_json(event: Event) -> shapes.Event:
         "entity": _entity(event.entity_id, event.entity_label),
         "secondary_entity": None,
         "message": event.message or None,
-        "username": event.username,
+        "username": event.username or None,
         "seen": event.seen,
         "read": event.seen,
         "rate": None,

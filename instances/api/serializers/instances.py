@@ -6,7 +6,8 @@ ModelSerializer costs ten times as much for a list (DESIGN.md section 9).
 from typing import Any
 
 from instances.api import wire
-from instances.api.shapes.instances import Linode, TaggedObject
+from instances.api.shapes.instances import Disk, Linode, TaggedObject
+from instances.choices import Phase
 from instances.status import status_of
 
 
@@ -22,7 +23,7 @@ def instance_json(instance: Any) -> Linode:
         "type": plan.slug,
         "region": instance.region.slug,
         "site_type": "core",
-        "image": instance.image.slug,
+        "image": (instance.next_image or instance.image).slug,
         "created": wire.time_of(instance.created_at),
         "updated": wire.time_of(instance.updated_at),
         "hypervisor": "kvm",
@@ -60,7 +61,22 @@ def instance_json(instance: Any) -> Linode:
         # A passed-through card cannot be migrated live.
         "maintenance_policy": "linode/power_off_on",
         "placement_group": None,
-        "watchdog_enabled": False,
+        "watchdog_enabled": instance.watchdog_enabled,
+    }
+
+
+def disk_json(instance: Any) -> Disk:
+    """Return the disk of an instance that has one."""
+    is_being_made = instance.phase in (Phase.PROVISIONING, Phase.REBUILDING)
+    return {
+        "id": instance.pk,
+        "label": f"{instance.image.label} Disk",
+        "status": "not ready" if is_being_made else "ready",
+        "size": instance.plan.disk_mib,
+        "filesystem": "raw",
+        "disk_encryption": "disabled",
+        "created": wire.time_of(instance.created_at),
+        "updated": wire.time_of(instance.updated_at),
     }
 
 

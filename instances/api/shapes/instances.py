@@ -56,7 +56,11 @@ class Linode(TypedDict):
     tags: Tags
     status: Annotated[
         str,
-        Doc("provisioning, booting, running, offline, deleting, ...", "running"),
+        Doc(
+            "provisioning, booting, running, shutting_down, offline, rebooting, "
+            "rebuilding or deleting.",
+            "running",
+        ),
     ]
     type: Annotated[str | None, Doc("Of /linode/types.", "g1-gpu-rtx6000-1")]
     region: Annotated[str, Doc("Of /regions.", "us-east")]
@@ -85,7 +89,7 @@ class Linode(TypedDict):
         Doc("A passed-through card cannot migrate live.", "linode/power_off_on"),
     ]
     placement_group: LinodePlacementGroup | None
-    watchdog_enabled: bool
+    watchdog_enabled: Annotated[bool, Doc("A guest that crashed is started again.")]
 
 
 class Metadata(TypedDict, total=False):
@@ -110,7 +114,7 @@ class LinodeCreate(TypedDict, total=False):
     root_pass: Annotated[str, Doc("7 to 128 characters of two classes or more.")]
     authorized_keys: Annotated[list[str], Doc("OpenSSH public keys.")]
     authorized_users: Annotated[list[str], Doc("Usernames whose keys are taken.")]
-    booted: Annotated[bool, Doc("true is all there is.", True)]
+    booted: Annotated[bool, Doc("false: made, and left off.", True)]
     metadata: Metadata
     reservation: Annotated[int, Doc("Use the capacity that this one keeps.", 5)]
 
@@ -120,6 +124,48 @@ class LinodeUpdate(TypedDict, total=False):
 
     label: Annotated[str, Doc("3 to 64 letters, digits, single - _ .", "trainer")]
     tags: Tags
+    watchdog_enabled: Annotated[bool, Doc("A guest that crashed is started again.")]
+
+
+class LinodeBoot(TypedDict, total=False):
+    """Nothing need be said."""
+
+    config_id: Annotated[int | None, Doc("There are no configuration profiles.", None)]
+
+
+class LinodeRebuild(TypedDict, total=False):
+    """As at a create; all that is on the disk is lost."""
+
+    image: Required[Annotated[str, Doc("Of /images.", "linode/debian12")]]
+    root_pass: Annotated[str, Doc("7 to 128 characters of two classes or more.")]
+    authorized_keys: Annotated[list[str], Doc("OpenSSH public keys.")]
+    authorized_users: Annotated[list[str], Doc("Usernames whose keys are taken.")]
+    booted: Annotated[bool, Doc("false: left off.", True)]
+    metadata: Metadata
+
+
+class LinodePassword(TypedDict):
+    root_pass: Annotated[str, Doc("7 to 128 characters of two classes or more.")]
+
+
+class Disk(TypedDict):
+    """The one disk of a Linode; those that boot a kernel of their host have none."""
+
+    id: Annotated[int, Doc("The Linode's id.", 123)]
+    label: Annotated[str, Doc("What it was made from.", "Debian 12 Disk")]
+    status: Annotated[str, Doc("ready, not ready or deleting.", "ready")]
+    size: Annotated[int, Doc("MB.", 655360)]
+    filesystem: Annotated[str, Doc("What is on it is the guest's.", "raw")]
+    disk_encryption: Annotated[str, Doc("enabled or disabled.", "disabled")]
+    created: Moment
+    updated: Moment
+
+
+class Config(TypedDict):
+    """There are no configuration profiles, so no list has one."""
+
+    id: int
+    label: str
 
 
 class TaggedObject(TypedDict):

@@ -86,7 +86,11 @@ class InstanceView(Endpoint):
         changes = changes_in(
             body_object(request),
             instance_json(instance),
-            {"label": _label_problem, "tags": _tags_problem},
+            {
+                "label": _label_problem,
+                "tags": _tags_problem,
+                "watchdog_enabled": _watchdog_problem,
+            },
         )
         if changes:
             update(instance, self.username, **changes)
@@ -102,6 +106,11 @@ class InstanceView(Endpoint):
 def _label_problem(value: Any) -> str | None:
     # What a string must be like is the action's to say.
     return None if isinstance(value, str) else "label must be a string"
+
+
+def _watchdog_problem(value: Any) -> str | None:
+    known = isinstance(value, bool)
+    return None if known else "watchdog_enabled must be true or false"
 
 
 def _tags_problem(value: Any) -> str | None:
