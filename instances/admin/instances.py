@@ -13,7 +13,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from instances.actions.delete import delete
-from instances.admin import live
+from instances.admin import live, power
 from instances.admin.force_release import (
     FORCE_RELEASE,
     ForceReleaseForm,
@@ -30,6 +30,9 @@ PHASE_COLOURS = {
     Phase.PROVISIONING: "info",
     Phase.BOOTING: "info",
     Phase.RUNNING: "success",
+    Phase.SHUTTING_DOWN: "info",
+    Phase.REBOOTING: "info",
+    Phase.REBUILDING: "info",
     Phase.DELETING: "warning",
     Phase.FAILED: "danger",
 }
@@ -53,7 +56,7 @@ class EndedFilter(admin.SimpleListFilter):
 
 
 @admin.register(Instance)
-class InstanceAdmin(ReadOnlyAdmin):
+class InstanceAdmin(power.PowerDialogs, ReadOnlyAdmin):
     list_display = (
         "label",
         "shown_phase",
@@ -80,7 +83,16 @@ class InstanceAdmin(ReadOnlyAdmin):
     change_form_template = "admin/instances/instance/page.html"
     fields = ("label",)
     actions_list = ("launch_instance",)
-    actions_detail = ("delete_instance", "force_release")
+    actions_detail = (
+        "boot_instance",
+        "shut_down_instance",
+        "reboot_instance",
+        "rebuild_instance",
+        "reset_password",
+        "switch_watchdog",
+        "delete_instance",
+        "force_release",
+    )
 
     def get_urls(self) -> list[URLPattern]:
         own = [
@@ -124,7 +136,7 @@ class InstanceAdmin(ReadOnlyAdmin):
         if request.method == "POST":
             return True
         instance = object_or_404(self, request, object_id or "")
-        return instance.desired == Desired.RUNNING and not instance.is_ended
+        return instance.desired != Desired.DELETED and not instance.is_ended
 
     @action(
         description="Launch an instance",

@@ -12,11 +12,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from instances.choices import ENDED_JOB_STATES, Phase, StepState
+from instances.choices import ENDED_JOB_STATES, Desired, Phase, StepState
 from instances.console import read_console
 from instances.holdings import holding_of
 from instances.models import Instance, Job, JobStep
 from instances.selectors import host_of
+from instances.status import Status, status_of
 from inventory.choices import HostConnection
 from inventory.exceptions import HypervisorError
 
@@ -30,7 +31,7 @@ _SYMBOLS = {
 }
 # ECMA-48 control sequences, and control characters that are no line break or tab.
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
-_WITH_A_CONSOLE = (Phase.BOOTING, Phase.RUNNING, Phase.DELETING)
+_WITHOUT_A_CONSOLE = (Phase.PROVISIONING,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,25 @@ def live(instance: Instance) -> dict[str, Any]:
         "instance": instance,
         "jobs": jobs,
         "is_at_work": any(row.is_open for row in jobs),
+        "power_note": _power_note(instance, at_work=any(row.is_open for row in jobs)),
         "holding": holding_of(instance),
     }
+
+
+def _power_note(instance: Instance, *, at_work: bool) -> str:
+    """Say what the machine is now, and why it cannot be switched if it cannot."""
+    if instance.is_ended:
+        return ""
+    if instance.desired == Desired.DELETED:
+        return "It is being deleted: nothing else can be done with it."
+    if at_work:
+        return "While work on it is open, it can only be deleted."
+    if status_of(instance) is Status.OFFLINE:
+        return (
+            "It is off, and holds its cards, cores, memory, disk and address until it is "
+            "deleted. Its password can be reset."
+        )
+    return "It runs. To reset its password, shut it down first."
 
 
 def _job_row(job: Job, now: datetime) -> JobRow:
@@ -138,7 +156,7 @@ def _console_of(instance: Instance) -> tuple[str, str]:
     """Return (text, problem): one of them, or neither, may be empty."""
     if instance.is_ended:
         return "", "The instance has ended, and its console with it."
-    if instance.phase not in _WITH_A_CONSOLE:
+    if instance.phase in _WITHOUT_A_CONSOLE:
         return "", "Nothing runs yet."
     host = host_of(instance)
     if host is not None and host.connection != HostConnection.OK:

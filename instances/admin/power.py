@@ -1,0 +1,244 @@
+"""The buttons of an instance's page that switch it: dialogs, each one action's call."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from unfold.decorators import action
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from instances.actions import power
+from instances.actions.guest_settings import GuestSettings
+from instances.actions.password import reset_password
+from instances.actions.rebuild import RebuildOrder, rebuild
+from instances.actions.update import update
+from instances.choices import ENDED_JOB_STATES, Desired
+from instances.cloud_init import hash_password
+from instances.exceptions import InstancesError
+from instances.models import Instance
+from instances.passwords import password_problem
+from instances.selectors import images
+from instances.status import Status, status_of
+from inventory.admin.dialogs import leave_dialog, object_or_404, staff_actor
+
+_KEEPS = "It keeps its cards, cores, memory, disk and address."
+
+
+class RebuildForm(BaseDialogForm):
+    """Passwords are not asked for: staff should know no customer's."""
+
+    image = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
+    authorized_keys = forms.CharField(
+        label="SSH keys",
+        required=False,
+        max_length=20_000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="Public keys that may log in as root, one a line.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["image"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101
+        field.choices = [(image.slug, image.label) for image in images()]
+
+
+class PasswordForm(BaseDialogForm):
+    root_pass = forms.CharField(
+        label="New root password",
+        strip=False,
+        widget=UnfoldAdminTextInputWidget(
+            attrs={"type": "password", "autocomplete": "new-password"}
+        ),
+        help_text="7 to 128 characters of two classes or more. The guest takes it at its "
+        "next boot.",
+    )
+
+    def clean_root_pass(self) -> str:
+        password = str(self.cleaned_data["root_pass"])
+        if problem := password_problem(password):
+            raise forms.ValidationError(problem)
+        return password
+
+
+def _button(
+    name: str, icon: str, title: str, description: str, **dialog: Any
+) -> dict[str, Any]:
+    return {
+        "description": name,
+        "icon": icon,
+        "permissions": [dialog.pop("permission")],
+        "variant": dialog.pop("variant", ActionVariant.DEFAULT),
+        "attrs": {"aria-label": f"{name} this instance", "role": "button"},
+        "dialog": {
+            "title": title,
+            "description": description,
+            "form_class": BaseDialogForm,
+            "form_submit_text": name,
+            **dialog,
+        },
+    }
+
+
+class PowerDialogs:
+    """Offers what can be done now; what was sent is judged by the action."""
+
+    def _may(
+        self,
+        request: HttpRequest,
+        object_id: str | None,
+        can: Callable[[Instance], bool],
+    ) -> bool:
+        if not request.user.has_perm("instances.change_instance"):
+            return False
+        if request.method == "POST":
+            return True
+        instance = object_or_404(self, request, object_id or "")  # type: ignore[arg-type]
+        if instance.is_ended or instance.desired == Desired.DELETED:
+            return False
+        if instance.jobs.exclude(state__in=ENDED_JOB_STATES).exists():
+            return False
+        return can(instance)
+
+    def has_boot_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return self._may(request, object_id, _is_off)
+
+    def has_shut_down_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return self._may(request, object_id, lambda i: not _is_off(i))
+
+    def has_rebuild_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return self._may(request, object_id, lambda _: True)
+
+    def has_password_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return self._may(
+            request, object_id, lambda i: _is_off(i) and i.image.reads_seeds
+        )
+
+    def _do(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        act: Callable[[Instance, str, str], object],
+        done: str,
+    ) -> HttpResponse:
+        instance = object_or_404(self, request, object_id)  # type: ignore[arg-type]
+        url = reverse("admin:instances_instance_change", args=[instance.pk])
+        try:
+            act(instance, staff_actor(request), request.user.get_username())
+        except InstancesError as error:
+            return leave_dialog(request, url, refused=f"{instance}: {error}")
+        return leave_dialog(request, url, done=f"{instance} {done}.")
+
+    @action(
+        **_button(
+            *("Boot", "play_arrow", "Boot this instance?"),
+            "Its guest is started with the cards that it holds.",
+            permission="boot",
+        )
+    )
+    def boot_instance(
+        self, request: HttpRequest, form: BaseDialogForm, object_id: str
+    ) -> HttpResponse:
+        return self._do(request, object_id, power.boot, "is being booted")
+
+    @action(
+        **_button(
+            *("Shut down", "stop", "Shut this instance down?"),
+            f"Its guest is asked to power off, and unplugged if it does not. {_KEEPS}",
+            permission="shut_down",
+        )
+    )
+    def shut_down_instance(
+        self, request: HttpRequest, form: BaseDialogForm, object_id: str
+    ) -> HttpResponse:
+        return self._do(request, object_id, power.shut_down, "is being shut down")
+
+    @action(
+        **_button(
+            *("Reboot", "restart_alt", "Reboot this instance?"),
+            f"Its guest is shut down and started again. {_KEEPS}",
+            permission="shut_down",
+        )
+    )
+    def reboot_instance(
+        self, request: HttpRequest, form: BaseDialogForm, object_id: str
+    ) -> HttpResponse:
+        return self._do(request, object_id, power.reboot, "is being rebooted")
+
+    @action(
+        **_button(
+            *("Rebuild", "build", "Rebuild this instance?"),
+            "Its guest is stopped at once, and all that is on its disk is lost. It keeps "
+            "its cards, cores, memory and address, and gets a new disk.",
+            permission="rebuild",
+            variant=ActionVariant.DANGER,
+            form_class=RebuildForm,
+            submit_variant="danger",
+        )
+    )
+    def rebuild_instance(
+        self, request: HttpRequest, form: RebuildForm, object_id: str
+    ) -> HttpResponse:
+        lines = form.cleaned_data["authorized_keys"].splitlines()
+        keys = tuple(line.strip() for line in lines if line.strip())
+        order = RebuildOrder(form.cleaned_data["image"], GuestSettings(keys=keys))
+
+        def act(instance: Instance, actor: str, username: str) -> object:
+            return rebuild(instance, order, actor, username)
+
+        return self._do(request, object_id, act, "is being rebuilt")
+
+    @action(
+        **_button(
+            *("Reset password", "key", "Reset the root password?"),
+            "Keys and files stay as they are. The password is kept nowhere.",
+            permission="password",
+            form_class=PasswordForm,
+        )
+    )
+    def reset_password(
+        self, request: HttpRequest, form: PasswordForm, object_id: str
+    ) -> HttpResponse:
+        hashed = hash_password(form.cleaned_data["root_pass"])
+
+        def act(instance: Instance, actor: str, username: str) -> object:
+            return reset_password(instance, hashed, actor, username)
+
+        return self._do(request, object_id, act, "gets a new password at its next boot")
+
+    @action(
+        **_button(
+            *("Switch watchdog", "pets", "Switch the watchdog?"),
+            "It starts a guest again that crashed: on if it is off, off if it is on.",
+            permission="rebuild",
+        )
+    )
+    def switch_watchdog(
+        self, request: HttpRequest, form: BaseDialogForm, object_id: str
+    ) -> HttpResponse:
+        def act(instance: Instance, _actor: str, username: str) -> object:
+            wanted = not instance.watchdog_enabled
+            update(instance, username, watchdog_enabled=wanted)
+            return wanted
+
+        return self._do(request, object_id, act, "has its watchdog switched")
+
+
+def _is_off(instance: Instance) -> bool:
+    return status_of(instance) is Status.OFFLINE
