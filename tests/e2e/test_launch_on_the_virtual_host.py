@@ -81,11 +81,13 @@ class Customer:
             assert time.monotonic() < deadline
             time.sleep(0.3)
 
-    def console(self, instance_id: int, until: str = "PROBE-DONE") -> str:
-        deadline = time.monotonic() + LAUNCH_S
+    def console(
+        self, instance_id: int, until: str = "PROBE-DONE", within_s: float = LAUNCH_S
+    ) -> str:
+        deadline = time.monotonic() + within_s
         text = ""
         while until not in text:
-            assert time.monotonic() < deadline, text
+            assert time.monotonic() < deadline, text[-3000:]
             time.sleep(0.5)
             _, text = self.call("GET", f"/v4/gpucloud/instances/{instance_id}/console")
         return str(text)
