@@ -50,10 +50,12 @@ class StaffAdminSite(UnfoldAdminSite):
         from instances.admin.capacity_page import capacity_page
         from instances.admin.consumer import show_consumer
         from instances.admin.launch_page import launch_page
+        from instances.admin.usage_page import usage_page
 
         return [
             path("launch/", self.admin_view(launch_page), name="launch"),
             path("capacity/", self.admin_view(capacity_page), name="capacity"),
+            path("usage/", self.admin_view(usage_page), name="usage"),
             path(
                 "consumer/<uuid:consumer>/",
                 self.admin_view(show_consumer),

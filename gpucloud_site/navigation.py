@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from instances.admin.capacity_page import PERMISSIONS as CAPACITY_PERMISSIONS
+from instances.admin.usage_page import PERMISSIONS as USAGE_PERMISSIONS
 
 # (title, icon, URL name, permission) by group; all but the first are list pages.
 _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
@@ -20,6 +21,12 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ),
         ("Accounts", "groups", "instances_account", "instances.view_account"),
         ("GPU quotas", "speed", "instances_gpuquota", "instances.view_gpuquota"),
+        (
+            "Usage intervals",
+            "schedule",
+            "instances_usageinterval",
+            "instances.view_usageinterval",
+        ),
         ("API tokens", "key", "instances_apitoken", "instances.view_apitoken"),
         ("API changes", "history", "instances_apichange", "instances.view_apichange"),
         ("SSH keys", "vpn_key", "instances_sshkey", "instances.view_sshkey"),
@@ -103,6 +110,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "instances.add_instance",
         ),
         _item("Capacity", "donut_small", "admin:capacity", *CAPACITY_PERMISSIONS),
+        _item("Usage", "payments", "admin:usage", *USAGE_PERMISSIONS),
     ]
     groups: list[dict[str, Any]] = [{"title": None, "separator": False, "items": first}]
     for title, entries in _GROUPS.items():

@@ -12,6 +12,7 @@ from instances.choices import (
 )
 from instances.exceptions import InstanceBusy
 from instances.models import Instance, Job, SeedSettings
+from instances.usage import begin_usage
 
 BUSY = "Linode busy."
 TRANSITIONS: dict[Phase, frozenset[Phase]] = {
@@ -69,6 +70,8 @@ def advance(instance_id: int, to: Phase) -> bool:
     moved = movable.update(**changes)
     if moved and to in (*REST_PHASES, *ENDED_PHASES):
         forget_seed_settings(instance_id)
+    if moved and to in REST_PHASES:
+        begin_usage(instance_id)
     return bool(moved)
 
 

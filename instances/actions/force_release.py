@@ -19,12 +19,12 @@ from instances.exceptions import InstanceBusy, NothingHeld, NotProvenGone
 from instances.jobs import progress
 from instances.jobs.subjects import Connector
 from instances.models import Instance, Job, Reservation
-from inventory.address_claims import release_address
+from instances.release import release_all
 from inventory.choices import HostPolicy
 from inventory.exceptions import DomainNotFound, HypervisorError
 from inventory.hypervisor.supervised import connect
 from inventory.hypervisor.xml import parse_host
-from inventory.ledger import Actor, clock, lock_host, release
+from inventory.ledger import Actor, clock, lock_host
 from inventory.models import Host, NodeClaim
 
 LOST = "The host of this machine was lost."
@@ -75,8 +75,7 @@ def force_release(
                     raise NotProvenGone(f"{host} is in use again: ask it once more.")
             said = "; ".join(proof.text for proof in proofs)
             why = f"force-release: {order.reason}. {said}"[:_REASON_CHARS]
-            released = release(order.consumer, Actor(order.actor, why))
-            release_address(order.consumer)
+            released = release_all(order.consumer, Actor(order.actor, why))
             _end(order, token, why)
     return released
 

@@ -7,6 +7,7 @@ from instances.admin.discrepancies import DiscrepancyAdmin
 from instances.admin.instances import InstanceAdmin
 from instances.admin.quotas import GpuQuotaAdmin
 from instances.admin.reservations import ReservationAdmin
+from instances.admin.usage import UsageIntervalAdmin
 from instances.admin.work import EventAdmin, JobAdmin
 
 inventory_words.teach()
@@ -24,4 +25,5 @@ __all__ = [
     "PlanAdmin",
     "ReservationAdmin",
     "SSHKeyAdmin",
+    "UsageIntervalAdmin",
 ]

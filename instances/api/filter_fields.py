@@ -184,6 +184,13 @@ QUOTA_FIELDS = {
     "gpu_model": Field("gpu_model"),
     "used": _number("used"),
 }
+USAGE_FIELDS = {
+    "linode_id": _number("linode_id"),
+    "label": Field("label"),
+    "type": Field("type"),
+    "region": Field("region"),
+    "is_billed": Field("is_billed", Kind.BOOLEAN),
+}
 AVAILABILITY_FIELDS = {
     "region": Field("region"),
     "plan": Field("plan"),

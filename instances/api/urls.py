@@ -47,6 +47,7 @@ from instances.api.views.ssh_keys import SSHKeyListView, SSHKeyView
 from instances.api.views.tags import TagListView, TagView
 from instances.api.views.tokens import TokenListView, TokenUseListView, TokenView
 from instances.api.views.types import TypeListView, TypeView
+from instances.api.views.usage import UsageListView
 
 
 def _both(route: str, view: type[Endpoint]) -> list[URLPattern]:
@@ -97,5 +98,6 @@ urlpatterns = [
     *_both("gpucloud/reservations", ReservationListView),
     *_both("gpucloud/reservations/<int:reservation_id>", ReservationView),
     *_both("gpucloud/tokens", TokenUseListView),
+    *_both("gpucloud/usage", UsageListView),
     *_both("gpucloud/instances/<int:instance_id>/console", ConsoleView),
 ]

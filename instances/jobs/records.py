@@ -9,9 +9,9 @@ from django.db.models.functions import Now
 from flags.availability import is_available
 from instances.choices import LAUNCHES
 from instances.models import Instance, Job
-from inventory.address_claims import release_address
+from instances.release import release_all
 from inventory.hypervisor.port import DomainState
-from inventory.ledger import Actor, release
+from inventory.ledger import Actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +51,4 @@ class InstanceRecords:
             f"for {self.job.actor}: the domain is proven absent",
         )
         with transaction.atomic():
-            release(self.job.for_instance.uuid, actor)
-            release_address(self.job.for_instance.uuid)
+            release_all(self.job.for_instance.uuid, actor)

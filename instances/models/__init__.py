@@ -9,6 +9,7 @@ from instances.models.job import Job, JobStep
 from instances.models.quota import GpuQuota
 from instances.models.reservation import Reservation
 from instances.models.tag import Tag
+from instances.models.usage import UsageInterval
 
 __all__ = [
     "Account",
@@ -27,4 +28,5 @@ __all__ = [
     "SeedSettings",
     "Tag",
     "TokenRate",
+    "UsageInterval",
 ]

@@ -16,6 +16,7 @@ from instances.models import (
     Instance,
     Reservation,
     SSHKey,
+    UsageInterval,
 )
 from inventory.address_claims import claim_address
 from inventory.alerts import Subject, raise_alert
@@ -114,6 +115,14 @@ def full_house(instance: Instance) -> Instance:
         region=instance.region,
         expires_at=timezone.now(),
         created_by="user:tester",
+    )
+    UsageInterval.objects.create(
+        instance=instance,
+        plan=instance.plan,
+        starts_at=timezone.now(),
+        price_hourly=instance.plan.price_hourly,
+        price_monthly=instance.plan.price_monthly,
+        is_billed=False,
     )
     return instance
 

@@ -22,6 +22,7 @@ from instances.models import (
     Plan,
     Reservation,
     SSHKey,
+    UsageInterval,
 )
 from inventory.models import (
     AddressClaim,
@@ -51,7 +52,7 @@ EDITED_BY_HAND = {
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
     AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim, CardEvent,
-    Discrepancy, Event, HostImage, Job, NodeClaim, Reservation, SSHKey,
+    Discrepancy, Event, HostImage, Job, NodeClaim, Reservation, SSHKey, UsageInterval,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 

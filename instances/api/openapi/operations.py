@@ -25,6 +25,7 @@ class Operation:
 
     fields: of a list, the names that X-Filter may use; None for what is no list.
     refuses: statuses beside those that follow from the method and the path.
+    parameters: in headers or the query, as OpenAPI has them.
     """
 
     summary: str
@@ -32,7 +33,7 @@ class Operation:
     takes: Any = None
     fields: frozenset[str] | None = None
     refuses: tuple[HTTPStatus, ...] = ()
-    headers: tuple[Schema, ...] = ()
+    parameters: tuple[Schema, ...] = ()
 
     @property
     def identifier(self) -> str:
@@ -50,16 +51,14 @@ def operation(
     takes: Any = None,
     fields: Mapping[str, Any] | None = None,
     refuses: tuple[HTTPStatus, ...] = (),
-    headers: tuple[Schema, ...] = (),
+    parameters: tuple[Schema, ...] = (),
 ) -> Callable[[View], View]:
     """Describe the decorated method of a view; see Operation.
 
     summary: also makes the operationId, so each is used once.
     """
     names = None if fields is None else frozenset(fields)
-    described = Operation(
-        summary, answer, takes, names, refuses=refuses, headers=headers
-    )
+    described = Operation(summary, answer, takes, names, refuses, parameters)
 
     def register(method: View) -> View:
         OPERATIONS[method] = described
@@ -96,7 +95,7 @@ class EndpointSchema(AutoSchema):
         return [{}, required] if is_public else [required]
 
     def _get_parameters(self) -> list[dict[str, Any]]:
-        found = [*super()._get_parameters(), *self.operation.headers]
+        found = [*super()._get_parameters(), *self.operation.parameters]
         if self.operation.fields is not None:
             found += _list_parameters(self.operation.fields)
         return found

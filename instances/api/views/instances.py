@@ -51,7 +51,7 @@ class InstanceListView(Endpoint):
         "Create a Linode",
         shapes.Linode,
         takes=shapes.LinodeCreate,
-        headers=(IDEMPOTENCY_KEY,),
+        parameters=(IDEMPOTENCY_KEY,),
     )
     def post(self, request: Request) -> Response:
         key = idempotency_key(request.headers.get("Idempotency-Key"))

@@ -46,7 +46,7 @@ class ReservationListView(Endpoint):
         "Reserve capacity",
         shapes.Reservation,
         takes=shapes.ReservationCreate,
-        headers=(IDEMPOTENCY_KEY,),
+        parameters=(IDEMPOTENCY_KEY,),
     )
     def post(self, request: Request) -> Response:
         key = idempotency_key(request.headers.get("Idempotency-Key"))

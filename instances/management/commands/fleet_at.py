@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from instances.fleet_owners import Owner, owners_of
+from instances.spreadsheet import inert
 from inventory.choices import CardCondition
 from inventory.fleet_history import CardThen, fleet_at
 from inventory.ledger import clock
@@ -27,8 +28,6 @@ _COLUMNS = (
     "consumer",
 )
 _UNKNOWN = "unknown"
-# What a spreadsheet takes for a formula at a cell's beginning (OWASP, "CSV Injection").
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Command(BaseCommand):
@@ -65,9 +64,7 @@ class Command(BaseCommand):
         is_csv = options["layout"] == "csv"
         if is_csv:
             writer = csv.writer(self.stdout)
-            writer.writerows(
-                [[_inert(cell) for cell in row] for row in [_COLUMNS, *rows]]
-            )
+            writer.writerows([map(inert, row) for row in [_COLUMNS, *rows]])
         else:
             self._table(rows)
         told = self.stderr if is_csv else self.stdout
@@ -154,10 +151,6 @@ def _totals(moment: datetime, region: str, cards: list[CardThen]) -> list[str]:
         f"At {moment.isoformat()}{where}: total {len(cards)}, used {used}",
         *(f"{condition}: {counts[condition]}" for condition in CardCondition),
     ]
-
-
-def _inert(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
 def _printable(cell: str) -> str:

@@ -1,0 +1,50 @@
+"""Begin and end what instances are billed for; the only writer of usage.
+
+Every function runs in the transaction of the transition that it goes with, and takes its
+time from the rows of that transition, never from what is observed of a machine.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Max
+
+from instances.models import Instance, Plan, UsageInterval
+from inventory.models import NodeClaim
+
+
+def begin_usage(instance_id: int) -> None:
+    """Bill the instance from when it was ready, if that has not begun.
+
+    From then on it holds what it pays for, running or not.
+    """
+    if UsageInterval.objects.filter(instance=instance_id).exists():
+        return
+    instance = Instance.objects.select_related("plan", "account").get(pk=instance_id)
+    assert instance.ready_at is not None  # noqa: S101 -- a constraint of the table
+    _open(instance, instance.plan, instance.ready_at)
+
+
+def _open(instance: Instance, plan: Plan, since: datetime) -> None:
+    UsageInterval.objects.create(
+        instance=instance,
+        plan=plan,
+        starts_at=since,
+        price_hourly=plan.price_hourly,
+        price_monthly=plan.price_monthly,
+        is_billed=not instance.account.is_employee,
+    )
+
+
+def end_usage(consumer: UUID) -> None:
+    """Bill the consumer's instance up to the release of its claims, which has just been.
+
+    One that never ran, and so was not billed, or that has no claims left to release,
+    is left as it is.
+    """
+    released = NodeClaim.objects.filter(consumer=consumer).aggregate(
+        at=Max("released_at")
+    )
+    UsageInterval.objects.filter(instance__uuid=consumer, ends_at=None).update(
+        ends_at=released["at"]
+    )
