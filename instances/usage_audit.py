@@ -76,9 +76,7 @@ def audit_usage(chunk: int = CHUNK) -> UsageAudit:
             intervals = usage[instance.pk]
             done.instances += 1
             done.intervals += len(intervals)
-            done.differences += compare(
-                instance, intervals, held.get(instance.uuid)
-            )
+            done.differences += compare(instance, intervals, held.get(instance.uuid))
     return done
 
 

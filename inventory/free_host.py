@@ -12,6 +12,9 @@ from inventory.choices import GONE_CONDITIONS, AlertClass, CardCondition
 from inventory.topology import FreeCard, HostSnapshot, NodeSnapshot
 
 _GONE = ", ".join(f"'{condition}'" for condition in sorted(GONE_CONDITIONS))
+# claim_set NULL: all of the consumer's claims leave.
+_STAYS = """(k.consumer IS DISTINCT FROM %(leaving)s
+               OR k.claim_set <> coalesce(%(claim_set)s::smallint, k.claim_set))"""
 
 _FREE = f"""
 SELECT h.name, n.number, n.memory_mib - n.reserved_memory_mib - taken.memory_mib,
@@ -33,7 +36,7 @@ SELECT h.name, n.number, n.memory_mib - n.reserved_memory_mib - taken.memory_mib
               count(DISTINCT k.consumer) AS guests
          FROM inventory_nodeclaim k
         WHERE k.numa_node_id = n.id AND k.released_at IS NULL
-          AND k.consumer IS DISTINCT FROM %(leaving)s) taken
+          AND {_STAYS}) taken
  CROSS JOIN LATERAL (
        SELECT array_agg(kib) AS sizes, array_agg(count - held) AS counts
          FROM (SELECT p.key::int AS kib, p.value::bigint AS count,
@@ -41,7 +44,7 @@ SELECT h.name, n.number, n.memory_mib - n.reserved_memory_mib - taken.memory_mib
                          FROM inventory_nodeclaim k
                         WHERE k.numa_node_id = n.id AND k.released_at IS NULL
                           AND k.hugepage_kib = p.key::int
-                          AND k.consumer IS DISTINCT FROM %(leaving)s) AS held
+                          AND {_STAYS}) AS held
                  FROM jsonb_each_text(n.hugepages) p ORDER BY kib) ordered
         WHERE count > held) page
  CROSS JOIN LATERAL (
@@ -52,7 +55,7 @@ SELECT h.name, n.number, n.memory_mib - n.reserved_memory_mib - taken.memory_mib
                   AND NOT EXISTS (
                       SELECT FROM inventory_cardclaim k
                        WHERE k.card_id = g.id AND k.released_at IS NULL
-                         AND (k.consumer IS DISTINCT FROM %(leaving)s OR NOT k.is_hold))
+                         AND ({_STAYS} OR NOT k.is_hold))
                   AND NOT EXISTS (
                       SELECT FROM inventory_discrepancy d WHERE d.card_id = g.id
                          AND d.prevents_claims AND d.resolved_at IS NULL)
@@ -66,13 +69,17 @@ SELECT h.name, n.number, n.memory_mib - n.reserved_memory_mib - taken.memory_mib
 """  # noqa: S608 -- made of constants
 
 
-def free_host(host_id: int, leaving: UUID | None = None) -> HostSnapshot:
+def free_host(
+    host_id: int, leaving: UUID | None = None, claim_set: int | None = None
+) -> HostSnapshot:
     """Return what is free on the host whose lock the caller holds; one statement.
 
     leaving: a holder whose claims count as ended already. A card that it used is still not
-    free, since it must be cleaned first.
+    free, since it must be cleaned first. claim_set: only that one of the holder's.
     """
-    found = prepared.rows(_FREE, {"host": host_id, "leaving": leaving})
+    found = prepared.rows(
+        _FREE, {"host": host_id, "leaving": leaving, "claim_set": claim_set}
+    )
     nodes = []
     for row in found:
         _, number, mib, guests, sizes, counts, cpus, cores, reserved, taken = row[:10]

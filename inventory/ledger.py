@@ -61,12 +61,15 @@ def claim(
     actor: Actor,
     *,
     is_hold: bool = False,
+    claim_set: int = 1,
 ) -> None:
     """Give `consumer` what `shares` name on `host`; one statement.
 
     host: what free_host() gave since the caller locked it. is_hold: the cards are kept for
-    somebody, and take_up() comes before any guest. Raises NotClaimable if the database
-    refuses; the caller's transaction is then broken.
+    somebody, and take_up() comes before any guest. claim_set: another than the one that
+    the consumer has open, if it is to hold both for a time; the caller then refreshes the
+    host's shape, for one guest is one, however much it holds. Raises NotClaimable if the
+    database refuses; the caller's transaction is then broken.
     """
     shares = list(shares)
     try:
@@ -77,6 +80,7 @@ def claim(
                 "host": host.host_id,
                 "shape": shape_of(host.less(shares)),
                 "is_hold": is_hold,
+                "claim_set": claim_set,
                 "kind": CardEventKind.HELD if is_hold else CardEventKind.CLAIMED,
                 "numbers": [share.node for share in shares],
                 "cpus": [f"{{{','.join(map(str, s.cpus))}}}" for s in shares],
@@ -113,27 +117,31 @@ def take_up(consumer: UUID, actor: Actor) -> None:
         raise NotClaimable(str(error)) from error
 
 
-def release(consumer: UUID, actor: Actor) -> list[int]:
+def release(consumer: UUID, actor: Actor, claim_set: int | None = None) -> list[int]:
     """End every open claim of `consumer`, by claim and never by address.
 
-    The caller has proof that the consumer's domain is absent, or it never was anything but
-    a hold. A ready card that was used becomes dirty; one that was held stays ready, and one
-    that is quarantined or missing stays so. Returns the ids of the hosts on which
-    something was released, none if nothing was held, which is no error.
+    claim_set: end only that one. The caller has proof that the consumer's domain is
+    absent, or has nothing of it, or that it never was anything but a hold. A ready card
+    that was used becomes dirty; one that was held stays ready, and one that is quarantined
+    or missing stays so. Returns the ids of the hosts on which something was open, none if
+    nothing was held, which is no error.
     """
     host_ids = lock_hosts_of(consumer)
     for host_id in host_ids:
-        _release_on(host_id, consumer, actor)
+        _release_on(host_id, consumer, actor, claim_set)
     return host_ids
 
 
-def _release_on(host_id: int, consumer: UUID, actor: Actor) -> None:
+def _release_on(
+    host_id: int, consumer: UUID, actor: Actor, claim_set: int | None
+) -> None:
     used = prepared.rows(
         claim_sql.RELEASE,
         {
             **_told(consumer, actor),
             "host": host_id,
-            "shape": shape_of(free_host(host_id, leaving=consumer)),
+            "claim_set": claim_set,
+            "shape": shape_of(free_host(host_id, consumer, claim_set)),
         },
     )
     if not used:

@@ -2,6 +2,7 @@
 
 consumer is the holder's UUID (an instance's, or of what becomes one); inventory knows
 nothing else about it.
+claim_set tells apart what a consumer holds in two sets while it goes from one to the other.
 The database refuses a second open claim on a card or CPU, memory beyond a node, a card
 that is not ready and a CPU that the node lacks or keeps for the host (migration 0002).
 """
@@ -19,6 +20,7 @@ from inventory.models.host import NumaNode
 class CardClaim(models.Model):
     card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="claims")
     consumer = models.UUIDField(db_index=True)
+    claim_set = models.PositiveSmallIntegerField("set", default=1, db_default=1)
     claimed_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True, blank=True)
     is_hold = models.BooleanField(
@@ -55,6 +57,7 @@ class NodeClaim(models.Model):
         NumaNode, on_delete=models.PROTECT, related_name="claims"
     )
     consumer = models.UUIDField(db_index=True)
+    claim_set = models.PositiveSmallIntegerField("set", default=1, db_default=1)
     cpus = ArrayField(models.IntegerField(), verbose_name="CPUs")
     vcpus = models.PositiveSmallIntegerField("vCPUs")
     memory_mib = models.PositiveIntegerField("memory, MiB")
@@ -76,7 +79,7 @@ class NodeClaim(models.Model):
                 condition=Q(released_at=None),
             ),
             models.UniqueConstraint(
-                fields=["numa_node", "consumer"],
+                fields=["numa_node", "consumer", "claim_set"],
                 condition=Q(released_at=None),
                 name="node_one_open_claim_per_consumer",
             ),
