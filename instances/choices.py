@@ -21,6 +21,7 @@ class Phase(TextChoices):
     OFFLINE = "offline", "offline"
     REBOOTING = "rebooting", "rebooting"
     REBUILDING = "rebuilding", "rebuilding"
+    RESIZING = "resizing", "resizing"
     DELETING = "deleting", "deleting"
     DELETED = "deleted", "deleted"
     FAILED = "failed", "failed"
@@ -52,6 +53,8 @@ class JobKind(TextChoices):
     REBOOT = "reboot", "reboot"
     REBUILD = "rebuild", "rebuild"
     REBUILD_OFF = "rebuild_off", "rebuild, left off"
+    RESIZE = "resize", "resize"
+    RESIZE_OFF = "resize_off", "resize, left off"
     PASSWORD = "password", "password reset"
     DELETE = "delete", "delete"
     SANITISE = "sanitise", "sanitise and test"
@@ -61,16 +64,18 @@ class JobKind(TextChoices):
 
 LAUNCHES = (JobKind.LAUNCH, JobKind.LAUNCH_OFF)
 REBUILDS = (JobKind.REBUILD, JobKind.REBUILD_OFF)
+RESIZES = (JobKind.RESIZE, JobKind.RESIZE_OFF)
 # On an instance that is there: it keeps all that it holds, however they end.
 VERBS = (
     JobKind.BOOT,
     JobKind.SHUTDOWN,
     JobKind.REBOOT,
     *REBUILDS,
+    *RESIZES,
     JobKind.PASSWORD,
 )
 # What befalls the guest after them is news, and not their own doing.
-STARTS = (JobKind.LAUNCH, JobKind.BOOT, JobKind.REBOOT, JobKind.REBUILD)
+STARTS = (JobKind.LAUNCH, JobKind.BOOT, JobKind.REBOOT, JobKind.REBUILD, JobKind.RESIZE)
 # Who asks for a boot that nobody asked for.
 WATCHDOG = "system:watchdog"
 INSTANCE_JOBS = (*LAUNCHES, *VERBS, JobKind.DELETE)
@@ -129,6 +134,7 @@ class EventAction(TextChoices):
     LINODE_SHUTDOWN = "linode_shutdown", "linode_shutdown"
     LINODE_REBOOT = "linode_reboot", "linode_reboot"
     LINODE_REBUILD = "linode_rebuild", "linode_rebuild"
+    LINODE_RESIZE = "linode_resize", "linode_resize"
     LASSIE_REBOOT = "lassie_reboot", "lassie_reboot"
     PASSWORD_RESET = "password_reset", "password_reset"
     LINODE_DELETE = "linode_delete", "linode_delete"

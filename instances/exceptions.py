@@ -46,6 +46,19 @@ class NoCapacity(InstancesError):
         )
 
 
+class NoRoomToResize(InstancesError):
+    """The instance's own host cannot take the new plan beside the old one now."""
+
+    field = "type"
+
+    def __init__(self, plan: str, detail: str) -> None:
+        super().__init__(
+            f"There is no room for {plan} beside this Linode on its host right now. Try "
+            "again later, or create a Linode of that type.",
+            f"the host does not fit {plan}: {detail}",
+        )
+
+
 class QuotaExceeded(InstancesError):
     """The account holds, or would hold, more cards of a model than it may."""
 

@@ -45,13 +45,21 @@ def holding_of(instance: Instance) -> Holding | None:
 
     Four queries at most.
     """
-    claims = open_node_claims(instance.uuid) or _last_released(instance)
+    claims = [
+        claim
+        for claim in open_node_claims(instance.uuid)
+        if claim.claim_set == instance.claim_set
+    ] or _last_released(instance)
     if not claims:
         return None
     released_at = claims[0].released_at
     cards: dict[int, list[Card]] = defaultdict(list)
     for claim in (
-        CardClaim.objects.filter(consumer=instance.uuid, released_at=released_at)
+        CardClaim.objects.filter(
+            consumer=instance.uuid,
+            claim_set=instance.claim_set,
+            released_at=released_at,
+        )
         .select_related("card__gpu_model", "card__host")
         .prefetch_related("card__functions")
         .order_by("card__slot_path")
@@ -76,7 +84,11 @@ def holding_of(instance: Instance) -> Holding | None:
 
 def _last_released(instance: Instance) -> list[NodeClaim]:
     claims = list(
-        NodeClaim.objects.filter(consumer=instance.uuid, released_at__isnull=False)
+        NodeClaim.objects.filter(
+            consumer=instance.uuid,
+            claim_set=instance.claim_set,
+            released_at__isnull=False,
+        )
         .select_related("numa_node__host__region")
         .order_by("-released_at", "numa_node__number")
     )

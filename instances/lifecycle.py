@@ -29,6 +29,7 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
             Phase.SHUTTING_DOWN,
             Phase.REBOOTING,
             Phase.REBUILDING,
+            Phase.RESIZING,
             Phase.OFFLINE,
             Phase.DELETING,
         }
@@ -39,12 +40,14 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
             Phase.SHUTTING_DOWN,
             Phase.REBOOTING,
             Phase.REBUILDING,
+            Phase.RESIZING,
             Phase.DELETING,
         }
     ),
     Phase.SHUTTING_DOWN: frozenset({Phase.RUNNING, Phase.OFFLINE, Phase.DELETING}),
     Phase.REBOOTING: frozenset({Phase.RUNNING, Phase.OFFLINE, Phase.DELETING}),
     Phase.REBUILDING: frozenset({Phase.RUNNING, Phase.OFFLINE, Phase.DELETING}),
+    Phase.RESIZING: frozenset({Phase.RUNNING, Phase.OFFLINE, Phase.DELETING}),
     Phase.DELETING: frozenset({Phase.DELETED}),
     Phase.DELETED: frozenset(),
     Phase.FAILED: frozenset(),

@@ -45,10 +45,11 @@ class GpuUse:
     used: int
 
 
-def check_quota(account: Account, plan: Plan) -> None:
+def check_quota(account: Account, plan: Plan, instead_of: Plan | None = None) -> None:
     """Raise QuotaExceeded if the plan's cards are more than the account may still claim.
 
-    The account stays locked until the caller's transaction ends.
+    instead_of: a plan that an instance of the account gives up for it. The account stays
+    locked until the caller's transaction ends.
     """
     if plan.gpu_model is None:
         return
@@ -59,9 +60,12 @@ def check_quota(account: Account, plan: Plan) -> None:
     ((allowed,),) = limits
     # After the lock, in a statement of its own, so that it sees what others committed.
     used = _used(account).get(plan.gpu_model.pk, 0)
-    if used + plan.cards > allowed:
+    wanted = plan.cards
+    if instead_of is not None and instead_of.gpu_model_id == plan.gpu_model.pk:
+        wanted -= instead_of.cards
+    if wanted > 0 and used + wanted > allowed:
         raise QuotaExceeded(
-            plan.gpu_model.name, allowed=allowed, used=used, wanted=plan.cards
+            plan.gpu_model.name, allowed=allowed, used=used, wanted=wanted
         )
 
 

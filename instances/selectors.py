@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from copy import copy
 from uuid import UUID
 
 from django.conf import settings
@@ -12,7 +13,15 @@ from instances.choices import ENDED_PHASES, ImageStatus, ReservationState
 from instances.domain_devices import Nic
 from instances.domain_xml import DomainSpec, GuestCell
 from instances.guest_disk import DiskImage, DiskPlan
-from instances.models import Account, Image, Instance, Plan, Reservation, Tag
+from instances.models import (
+    Account,
+    Image,
+    Instance,
+    PendingResize,
+    Plan,
+    Reservation,
+    Tag,
+)
 from instances.placement import NumaPolicy, Request
 from inventory.address_claims import open_addresses_of
 from inventory.addresses import link_local_of
@@ -20,6 +29,7 @@ from inventory.choices import HostPolicy
 from inventory.ledger import open_card_claims, open_node_claims
 from inventory.models import (
     AddressClaim,
+    CardClaim,
     CardFunction,
     GuestSetup,
     Host,
@@ -127,13 +137,26 @@ def spec_of(instance: Instance) -> DomainSpec | None:
     return specs_of({instance.uuid: instance}).get(instance.uuid)
 
 
+def as_resized(instance: Instance, resize: PendingResize) -> Instance:
+    """Return a copy of the instance as its resize will make it; never to be saved."""
+    resized = copy(instance)
+    resized.plan, resized.claim_set = resize.plan, resize.claim_set
+    return resized
+
+
 def specs_of(consumers: Mapping[UUID, Instance | None]) -> dict[UUID, DomainSpec]:
     """Return spec_of() each consumer that holds anything; five queries in all.
 
-    consumers: with its instance, None where that is unknown: then it boots nothing.
+    consumers: with its instance, None where that is unknown: then it boots nothing. Of an
+    instance that is being resized, the set that it has counts.
     """
     functions: dict[int, list[int]] = defaultdict(list)
-    card_claims = open_card_claims(*consumers)
+    sets = {consumer: i.claim_set for consumer, i in consumers.items() if i}
+
+    def counts(claim: CardClaim | NodeClaim) -> bool:
+        return claim.claim_set == sets.get(claim.consumer, claim.claim_set)
+
+    card_claims = list(filter(counts, open_card_claims(*consumers)))
     rows = CardFunction.objects.filter(card__in=[c.card_id for c in card_claims])
     for card_id, number in rows.order_by("number").values_list("card_id", "number"):
         functions[card_id].append(number)
@@ -149,7 +172,7 @@ def specs_of(consumers: Mapping[UUID, Instance | None]) -> dict[UUID, DomainSpec
     cells: dict[UUID, list[GuestCell]] = defaultdict(list)
     # Host and page size are the same on all nodes of a consumer.
     any_claim: dict[UUID, NodeClaim] = {}
-    for claim in open_node_claims(*consumers):
+    for claim in filter(counts, open_node_claims(*consumers)):
         any_claim[claim.consumer] = claim
         cells[claim.consumer].append(
             GuestCell(

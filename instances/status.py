@@ -25,6 +25,7 @@ class Status(StrEnum):
     OFFLINE = "offline"
     REBOOTING = "rebooting"
     REBUILDING = "rebuilding"
+    RESIZING = "resizing"
     DELETING = "deleting"
 
 

@@ -36,6 +36,20 @@ def _open(instance: Instance, plan: Plan, since: datetime) -> None:
     )
 
 
+def change_usage(instance: Instance, plan: Plan) -> None:
+    """Bill the instance for another plan from the release of its old claims, just now.
+
+    instance: as it was before, with its account.
+    """
+    released = NodeClaim.objects.filter(
+        consumer=instance.uuid, claim_set=instance.claim_set
+    ).aggregate(at=Max("released_at"))
+    UsageInterval.objects.filter(instance=instance, ends_at=None).update(
+        ends_at=released["at"]
+    )
+    _open(instance, plan, released["at"])
+
+
 def end_usage(consumer: UUID) -> None:
     """Bill the consumer's instance up to the release of its claims, which has just been.
 

@@ -15,6 +15,7 @@ from instances.exceptions import (
     InstanceBusy,
     InvalidRequest,
     NoCapacity,
+    NoRoomToResize,
     QuotaExceeded,
     ReservationEnded,
 )
@@ -25,6 +26,7 @@ _PREFIXES = ("/v4/", "/v4beta/")
 
 _REFUSALS = (
     NoCapacity,
+    NoRoomToResize,
     QuotaExceeded,
     InstanceBusy,
     IdempotencyConflict,

@@ -20,6 +20,18 @@ class Records(Protocol):
     def take_next_image(self) -> None:
         """Say that the disk's content is given up for that of a rebuild's image."""
 
+    def is_to_run(self) -> bool:
+        """Say whether the customer wants the guest to run."""
+
+    def take_next_claims(self) -> None:
+        """Give the instance the plan that it is resized to; release what it had before.
+
+        Only after its domain is proven to have the new plan's claims, and those alone.
+        """
+
+    def release_next_claims(self) -> None:
+        """End the claims of the plan that it was to be resized to; proven unused."""
+
     def note_state(self, state: DomainState) -> None:
         """Keep what was observed of the domain."""
 
@@ -90,7 +102,9 @@ class StepContext:
 
     storage: None for a guest that boots a kernel of its host. next_storage: of the image
     that a rebuild will use, until it does. renew_lease: keeps the job for so many seconds
-    more; raises LeaseLost. grace_s: how long a guest may take to power off.
+    more; raises LeaseLost. grace_s: how long a guest may take to power off. next_machine:
+    with the claims of the plan that a resize goes to, until they are the instance's.
+    next_disk_bytes: to what its disk is to grow; 0: it stays as it is.
     """
 
     records: Records
@@ -99,3 +113,5 @@ class StepContext:
     renew_lease: Callable[[int], None]
     next_storage: Storage | None = None
     grace_s: float = 0.0
+    next_machine: Machine | None = None
+    next_disk_bytes: int = 0

@@ -28,6 +28,8 @@ _FIRST_EVENT = {
     JobKind.REBOOT: EventAction.LINODE_REBOOT,
     JobKind.REBUILD: EventAction.LINODE_REBUILD,
     JobKind.REBUILD_OFF: EventAction.LINODE_REBUILD,
+    JobKind.RESIZE: EventAction.LINODE_RESIZE,
+    JobKind.RESIZE_OFF: EventAction.LINODE_RESIZE,
     JobKind.PASSWORD: EventAction.PASSWORD_RESET,
     JobKind.DELETE: EventAction.LINODE_DELETE,
 }
@@ -40,6 +42,8 @@ _ENDS_IN = {
     JobKind.REBOOT: Phase.RUNNING,
     JobKind.REBUILD: Phase.RUNNING,
     JobKind.REBUILD_OFF: Phase.OFFLINE,
+    JobKind.RESIZE: Phase.RUNNING,
+    JobKind.RESIZE_OFF: Phase.OFFLINE,
     JobKind.DELETE: Phase.DELETED,
 }
 _OPEN = (EventStatus.SCHEDULED, EventStatus.STARTED)

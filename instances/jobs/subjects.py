@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from django.conf import settings
 from django.db.models.functions import Now
 
-from instances.choices import CARD_JOBS, LAUNCHES, Desired, JobKind
+from instances.choices import CARD_JOBS, LAUNCHES, RESIZES, Desired, JobKind
 from instances.jobs import progress
 from instances.jobs.card_records import DatabaseCardRecords, under_check
 from instances.jobs.card_steps import CardContext
@@ -18,8 +18,8 @@ from instances.jobs.context import Machine, StepContext
 from instances.jobs.failure import Failure
 from instances.jobs.records import InstanceRecords
 from instances.jobs.storage_records import InstanceStorage
-from instances.models import Image, Instance, Job
-from instances.selectors import disk_plan_of, host_of, spec_of
+from instances.models import Image, Instance, Job, PendingResize
+from instances.selectors import as_resized, disk_plan_of, host_of, spec_of
 from inventory import card_checks
 from inventory.choices import CardCondition, CheckKind
 from inventory.hypervisor.port import Hypervisor
@@ -75,6 +75,7 @@ class InstanceSubject:
         self.job.instance = instance
         host, spec = host_of(instance), spec_of(instance)
         machine, storage, next_storage = None, None, None
+        next_machine, next_disk_bytes = None, 0
         if host is not None and spec is not None:
             machine = Machine(self.connect_to(host.libvirt_uri), spec)
             setup = setup_of(host)
@@ -83,6 +84,11 @@ class InstanceSubject:
                 next_storage = _storage(
                     instance, instance.next_image, host, setup, self.job
                 )
+            resize = PendingResize.objects.filter(instance=instance).first()
+            next_spec = spec_of(as_resized(instance, resize)) if resize else None
+            if resize is not None and next_spec is not None:
+                next_machine = Machine(machine.hypervisor, next_spec)
+                next_disk_bytes = resize.grows_disk * resize.plan.disk_mib << 20
         return StepContext(
             InstanceRecords(self.job),
             machine,
@@ -90,6 +96,8 @@ class InstanceSubject:
             self.renew_lease,
             next_storage,
             settings.SHUTDOWN_GRACE_S,
+            next_machine,
+            next_disk_bytes,
         )
 
     def unwanted(self) -> Failure | None:
@@ -97,6 +105,11 @@ class InstanceSubject:
         if self.job.kind == JobKind.DELETE:
             return None
         job = Job.objects.filter(pk=self.job.pk)
+        if self.job.kind in RESIZES and not job.filter(
+            instance__pending_resize__isnull=False
+        ):
+            # It was the new plan's when its worker died: nothing is left to undo.
+            return None
         is_launch = self.job.kind in LAUNCHES
         if job.filter(instance__desired=Desired.DELETED).exists():
             return Failure(

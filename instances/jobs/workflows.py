@@ -29,6 +29,15 @@ from instances.jobs.power_steps import (
     TakeNextImage,
     WriteNewSeed,
 )
+from instances.jobs.resize_steps import (
+    DefineNext,
+    GrowDisk,
+    NextClaimsHeld,
+    ShutDownToResize,
+    StartNext,
+    TakeNextClaims,
+    VerifyNext,
+)
 from instances.jobs.steps import (
     DefineDomain,
     DestroyDomain,
@@ -64,6 +73,23 @@ WORKFLOWS: dict[JobKind, tuple[Step[Any], ...]] = {
     JobKind.REBOOT: (ClaimsHeld(), ShutDown(), RedefineDomain(), *_START),
     JobKind.REBUILD: (*_REBUILD, *_START),
     JobKind.REBUILD_OFF: (*_REBUILD, VerifyClaims()),
+    JobKind.RESIZE: (
+        NextClaimsHeld(),
+        ShutDownToResize(),
+        DefineNext(),
+        GrowDisk(),
+        StartNext(),
+        ObserveRunning(),
+        VerifyNext(),
+        TakeNextClaims(),
+    ),
+    JobKind.RESIZE_OFF: (
+        NextClaimsHeld(),
+        DefineNext(),
+        GrowDisk(),
+        VerifyNext(),
+        TakeNextClaims(),
+    ),
     JobKind.PASSWORD: (ClaimsHeld(), RecallSeed(), RewriteSeed()),
     JobKind.DELETE: (
         DestroyDomain(),

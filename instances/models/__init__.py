@@ -8,6 +8,7 @@ from instances.models.instance import Instance, SeedSettings
 from instances.models.job import Job, JobStep
 from instances.models.quota import GpuQuota
 from instances.models.reservation import Reservation
+from instances.models.resize import PendingResize
 from instances.models.tag import Tag
 from instances.models.usage import UsageInterval
 
@@ -22,6 +23,7 @@ __all__ = [
     "Instance",
     "Job",
     "JobStep",
+    "PendingResize",
     "Plan",
     "Reservation",
     "SSHKey",

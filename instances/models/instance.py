@@ -16,6 +16,7 @@ _AFTER_ITS_LAUNCH = (
     Phase.SHUTTING_DOWN,
     Phase.REBOOTING,
     Phase.REBUILDING,
+    Phase.RESIZING,
 )
 
 
@@ -61,6 +62,9 @@ class Instance(models.Model):
         max_length=64, blank=True, editable=False, help_text="Of the create's body."
     )
 
+    claim_set = models.PositiveSmallIntegerField(
+        default=1, editable=False, help_text="Of its claims; a resize makes the next."
+    )
     generation = models.PositiveIntegerField(
         default=1, editable=False, help_text="Of its disk; a rebuild makes the next."
     )

@@ -1,0 +1,125 @@
+"""Resize an instance: the new plan's claims beside the old ones, then a job that moves it."""
+
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from instances import lifecycle
+from instances.actions.sale import offer
+from instances.choices import JobKind, Phase
+from instances.exceptions import InvalidRequest, NoRoomToResize
+from instances.jobs import runner
+from instances.jobs.deadlines import deadline_s
+from instances.models import Instance, Job, PendingResize, Plan
+from instances.placement import NoFit, Placement, place
+from instances.quotas import check_quota
+from instances.selectors import host_of, request_of
+from instances.status import Status, status_of
+from instances.tasks import enqueue_job
+from inventory.free_host import free_host
+from inventory.ledger import Actor, claim, lock_host, refresh_shape
+from inventory.models import Host
+from inventory.snapshots import accepting_hosts
+from inventory.topology import HostSnapshot
+
+SAME_PLAN = "Linode is already running this service plan."
+DISK_TOO_LARGE = (
+    "Linode has allocated more disk than the new service plan allows. "
+    "Delete or resize disks smaller."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeOrder:
+    """What was asked for, unchecked. plan: its slug. grows_disk: to the new plan's size."""
+
+    plan: str
+    actor: str
+    username: str
+    grows_disk: bool = True
+
+
+def resize(instance: Instance, order: ResizeOrder) -> Job:
+    """Claim the new plan on the instance's own host, and have the guest moved to it.
+
+    For as long as that takes the instance holds both. Raises InvalidRequest,
+    QuotaExceeded, NoRoomToResize or InstanceBusy; then nothing was claimed or changed.
+    """
+    with transaction.atomic():
+        locked = lifecycle.locked_at_rest(instance.pk)
+        plan = check(locked, order.plan)
+        check_quota(locked.account, plan, instead_of=locked.plan)
+        PendingResize.objects.create(
+            instance=locked,
+            plan=plan,
+            claim_set=locked.claim_set + 1,
+            grows_disk=order.grows_disk,
+        )
+        why = f"resize of {locked.label} for {locked.account.name}"
+        _claim_beside(locked, plan, Actor(order.actor, why))
+        is_on = status_of(locked) is Status.RUNNING
+        lifecycle.advance(locked.pk, Phase.RESIZING)
+        job = runner.create(
+            JobKind.RESIZE if is_on else JobKind.RESIZE_OFF,
+            locked,
+            order.actor,
+            order.username,
+            deadline_s=deadline_s(plan),
+        )
+        enqueue_job(job.pk)
+    return job
+
+
+def check(instance: Instance, slug: str) -> Plan:
+    """Return the plan of that slug if the instance may have it. Raises InvalidRequest."""
+    plan, _, errors = offer(slug, instance.region.slug, instance.account)
+    # That its region is closed to newcomers is nothing to it.
+    errors = [error for error in errors if error[0] == "type"]
+    if plan is None:
+        raise InvalidRequest(errors)
+    if problems := problems_of(instance, plan):
+        raise InvalidRequest([(None, problem) for problem in problems])
+    return plan
+
+
+def problems_of(instance: Instance, plan: Plan) -> list[str]:
+    """Return why the instance cannot have the plan, wherever there is room for it."""
+    if plan.pk == instance.plan_id:
+        return [SAME_PLAN]
+    if instance.image.is_disk and plan.disk_mib < instance.plan.disk_mib:
+        return [DISK_TOO_LARGE]
+    return []
+
+
+def _claim_beside(instance: Instance, plan: Plan, why: Actor) -> None:
+    host = host_of(instance)
+    if host is None:
+        raise NoRoomToResize(plan.slug, "it holds nothing")
+    locked = lock_host(host.pk)
+    free = free_host(host.pk)
+    placed = _placement(locked, free, plan)
+    if isinstance(placed, NoFit):
+        raise NoRoomToResize(plan.slug, str(placed))
+    next_set = instance.claim_set + 1
+    claim(free, placed.shares, instance.uuid, why, claim_set=next_set)
+    refresh_shape(locked)
+
+
+def _placement(host: Host, free: HostSnapshot, plan: Plan) -> Placement | NoFit:
+    if not accepting_hosts().filter(pk=host.pk).exists():
+        return NoFit()
+    return place(request_of(plan), [free])
+
+
+def plans_that_fit(instance: Instance, plans: list[Plan]) -> list[Plan]:
+    """Return which of `plans` the instance could be resized to now; a query a plan."""
+    host = host_of(instance)
+    if host is None:
+        return []
+    free = free_host(host.pk)
+    return [
+        plan
+        for plan in plans
+        if not problems_of(instance, plan)
+        and isinstance(_placement(host, free, plan), Placement)
+    ]
