@@ -43,6 +43,7 @@ from instances.api.views.profile import ProfileView
 from instances.api.views.quotas import QuotaListView
 from instances.api.views.regions import RegionListView, RegionView
 from instances.api.views.reservations import ReservationListView, ReservationView
+from instances.api.views.resize import InstanceResizeView
 from instances.api.views.ssh_keys import SSHKeyListView, SSHKeyView
 from instances.api.views.tags import TagListView, TagView
 from instances.api.views.tokens import TokenListView, TokenUseListView, TokenView
@@ -74,6 +75,7 @@ urlpatterns = [
     *_both("linode/instances/<int:instance_id>/password", PasswordView),
     *_both("linode/instances/<int:instance_id>/disks", DiskListView),
     *_both("linode/instances/<int:instance_id>/configs", ConfigListView),
+    *_both("linode/instances/<int:instance_id>/resize", InstanceResizeView),
     *_both("account/events", EventListView),
     *_both("account/events/<int:event_id>", EventView),
     *_both("account/events/<int:event_id>/seen", EventSeenView),

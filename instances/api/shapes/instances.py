@@ -168,6 +168,19 @@ class Config(TypedDict):
     label: str
 
 
+class _ResizeChoices(TypedDict, total=False):
+    allow_auto_disk_resize: Annotated[
+        bool, Doc("The disk grows to the type's size; true if left out.", True)
+    ]
+    migration_type: Annotated[str, Doc("cold or warm; here they are the same.", "cold")]
+
+
+class LinodeResize(_ResizeChoices):
+    """To another type, on the same host; the disk never becomes smaller."""
+
+    type: Annotated[str, Doc("Of /linode/types.", "g1-gpu-rtx6000-2")]
+
+
 class TaggedObject(TypedDict):
     """One thing that carries a tag."""
 
