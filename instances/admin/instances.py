@@ -20,6 +20,7 @@ from instances.admin.force_release import (
     force_release_dialog,
     may_force_release,
 )
+from instances.admin.resize import RESIZE, ResizeForm, may_resize, resize_dialog
 from instances.choices import ENDED_PHASES, Desired, Phase
 from instances.exceptions import InstancesError
 from instances.models import Instance
@@ -33,6 +34,7 @@ PHASE_COLOURS = {
     Phase.SHUTTING_DOWN: "info",
     Phase.REBOOTING: "info",
     Phase.REBUILDING: "info",
+    Phase.RESIZING: "info",
     Phase.DELETING: "warning",
     Phase.FAILED: "danger",
 }
@@ -88,6 +90,7 @@ class InstanceAdmin(power.PowerDialogs, ReadOnlyAdmin):
         "shut_down_instance",
         "reboot_instance",
         "rebuild_instance",
+        "resize",
         "reset_password",
         "switch_watchdog",
         "delete_instance",
@@ -175,6 +178,19 @@ class InstanceAdmin(power.PowerDialogs, ReadOnlyAdmin):
         except InstancesError as error:
             return leave_dialog(request, url, refused=f"{instance}: {error}")
         return leave_dialog(request, url, done=f"{instance} is being deleted.")
+
+    def has_resize_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return may_resize(request, object_or_404(self, request, object_id or ""))
+
+    @action(**RESIZE)
+    def resize(
+        self, request: HttpRequest, form: ResizeForm, object_id: str
+    ) -> HttpResponse:
+        instance = object_or_404(self, request, object_id)
+        url = reverse("admin:instances_instance_change", args=[instance.pk])
+        return resize_dialog(request, form, instance, url)
 
     def has_force_release_permission(
         self, request: HttpRequest, object_id: str | None = None

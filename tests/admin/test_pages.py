@@ -204,6 +204,7 @@ def test_pages_name_nothing_outside_the_site(
         "inventory/discrepancy/{}/force_release/",
         "instances/instance/{}/delete_instance/",
         "instances/instance/{}/force_release/",
+        "instances/instance/{}/resize/",
         "instances/account/{}/issue_token/",
         "instances/account/{}/reserve/",
         "instances/reservation/{}/release_reservation/",

@@ -7,8 +7,10 @@ from typing import Any
 from django.test import Client
 
 from instances import tokens
-from instances.models import Account
+from instances.jobs import runner
+from instances.models import Account, Job
 from tests.builders import make_account, make_user
+from tests.simulated import SimulatedHypervisor
 
 ORDER = {"type": "g1-gpu-rtx6000-1", "region": "us-east", "image": "gpucloud/probe"}
 
@@ -67,6 +69,14 @@ def make_customer(
     # The first use writes; what comes after it has the query count of every day.
     tokens.note_used(token, token.created_at)
     return Customer(account, user.get_username(), ApiClient(secret))
+
+
+def running_instance(owner: Customer, **fields: Any) -> int:
+    """Create an instance and launch it on a simulated host; return its id."""
+    made = owner.api.post("/linode/instances", {**ORDER, **fields}).json()["id"]
+    host = SimulatedHypervisor()
+    runner.run(Job.objects.get(instance=made).pk, lambda _uri: host)
+    return int(made)
 
 
 def errors_of(response: Any) -> list[tuple[str | None, str]]:

@@ -15,7 +15,7 @@ from tests.api.builders import ApiClient, Customer, errors_of, make_customer
 PUBLIC = ["/regions", "/regions/availability", "/linode/types", "/images"]
 PRIVATE = [
     *("/linode/instances", "/account/events", "/profile"),
-    *("/gpucloud/reservations", "/gpucloud/quotas"),
+    *("/gpucloud/reservations", "/gpucloud/quotas", "/gpucloud/usage"),
 ]
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +42,7 @@ def addresses() -> list[str]:
 
 def test_the_url_table_has_each_address_with_and_without_slash() -> None:
     found = addresses()
-    assert len(found) == 72
+    assert len(found) == 76
     assert {a.rstrip("/") for a in found if a.endswith("/")} == {
         a for a in found if not a.endswith("/")
     }

@@ -152,6 +152,7 @@ def with_a_disk(
     settings.SHUTDOWN_GRACE_S = 0
     make_host()
     make_plan("disk-plan", cards=0, memory_mib=128, disk_mib=64)
+    make_plan("larger-plan", cards=0, memory_mib=256, disk_mib=128)
     image = make_disk_image(tmp_path)
 
     def make(customer: Customer) -> int:
@@ -178,6 +179,7 @@ def test_real_answers_are_as_the_document_says(
             "root_pass": SECRET,
         },
         "/v4/linode/instances/{instance_id}/password": {"root_pass": SECRET},
+        "/v4/linode/instances/{instance_id}/resize": {"type": "larger-plan"},
         "/v4/gpucloud/reservations": {
             "type": "g6-standard-2",
             "region": "us-east",

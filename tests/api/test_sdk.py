@@ -23,7 +23,7 @@ from pytest_django import Settings
 from instances.jobs import runner
 from instances.models import Account, Job, Plan
 from tests.api.test_profile import KEY
-from tests.builders import make_flag, make_token
+from tests.builders import GPU_FLAG, make_flag, make_plan, make_token
 from tests.simulated import SimulatedHypervisor
 
 # The SDK wants one for any image, and this one has no use for it.
@@ -98,6 +98,33 @@ def test_an_instance_lives_and_dies(
     assert (gone.value.status, gone.value.errors) == (404, ["Not found"])
     actions = [e.action for e in client.account.events()]
     assert actions == ["linode_delete", "linode_boot", "linode_create"]
+
+
+def test_resize_as_the_sdk_asks_for_it(
+    client: LinodeClient, simulated_host: SimulatedHypervisor
+) -> None:
+    make_plan("g1-gpu-rtx6000-2", cards=2, flag_name=GPU_FLAG)
+    linode = client.linode.instance_create(
+        "g1-gpu-rtx6000-1",
+        "us-east",
+        image="gpucloud/probe",
+        label="trainer",
+        root_pass=PASSWORD,
+    )
+    work(simulated_host)
+    linode.invalidate()
+
+    assert linode.resize("g1-gpu-rtx6000-2")
+
+    linode.invalidate()
+    assert (linode.status, linode.type.id) == ("resizing", "g1-gpu-rtx6000-1")
+    work(simulated_host)
+    linode.invalidate()
+    assert (linode.status, linode.type.id) == ("running", "g1-gpu-rtx6000-2")
+    assert linode.specs.gpus == 2
+    with pytest.raises(ApiError) as same:
+        linode.resize("g1-gpu-rtx6000-2")
+    assert same.value.errors == ["Linode is already running this service plan."]
 
 
 def test_filters_as_the_sdk_writes_them(client: LinodeClient) -> None:
