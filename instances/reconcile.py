@@ -28,9 +28,9 @@ from instances.domain_xml import DomainSpec
 from instances.jobs.card_records import maintenance_uuid
 from instances.lifecycle import advance
 from instances.models import Instance, Job, Reservation
+from instances.release import release_all
 from instances.selectors import specs_of
 from instances.status import is_on
-from inventory.address_claims import release_address
 from inventory.choices import CardCondition, DiscrepancyKind, HostConnection, HostPolicy
 from inventory.discovery import Finding
 from inventory.discovery_rows import ACTOR, booted_since, follow
@@ -45,7 +45,6 @@ from inventory.ledger import (
     clock,
     lock_host,
     refresh_shape,
-    release,
 )
 from inventory.models import Card, CardClaim, Discrepancy, Host, NodeClaim
 from inventory.observation import Observation, look
@@ -285,8 +284,8 @@ def _is_expired(each: ExpectedDomain, claimed_at: datetime, now: datetime) -> bo
 
 def _release_unused(consumer: UUID, instance: Instance | None) -> None:
     """The host has just answered that it has no such domain, and no job will make it."""
-    release(consumer, Actor(ACTOR, "claim was never used, and its domain is absent"))
-    release_address(consumer)
+    why = Actor(ACTOR, "claim was never used, and its domain is absent")
+    release_all(consumer, why)
     if instance is not None and not instance.is_ended:
         advance(instance.pk, Phase.FAILED)
 

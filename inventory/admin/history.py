@@ -37,7 +37,14 @@ class _HeldAdmin(ReadOnlyAdmin):
 
 @admin.register(CardClaim)
 class CardClaimAdmin(_HeldAdmin):
-    list_display = ("card", "holder", "is_hold", "claimed_at", "released_at")
+    list_display = (
+        "card",
+        "holder",
+        "claim_set",
+        "is_hold",
+        "claimed_at",
+        "released_at",
+    )
     list_filter = (
         OpenFilter,
         "is_hold",
@@ -53,6 +60,7 @@ class NodeClaimAdmin(_HeldAdmin):
     list_display = (
         "numa_node",
         "holder",
+        "claim_set",
         "vcpus",
         "cpus",
         "memory_mib",

@@ -16,6 +16,7 @@ from instances import lifecycle
 from instances.actions.delete import delete
 from instances.actions.force_release import ReleaseOrder, force_release
 from instances.actions.launch import launch
+from instances.actions.power import boot
 from instances.choices import Phase
 from instances.jobs import runner
 from instances.models import Account, Instance, Job, Plan, UsageInterval
@@ -88,6 +89,20 @@ def test_usage_begins_when_it_is_ready_and_ends_with_the_claims(
 
     interval.refresh_from_db()
     assert interval.ends_at == released_at(instance)
+    assert UsageInterval.objects.count() == 1
+    assert audit_usage().differences == []
+
+
+def test_launch_left_off_costs_from_when_it_is_ready(
+    hypervisor: SimulatedHypervisor,
+) -> None:
+    instance = launched(hypervisor, booted=False)
+
+    assert instance.phase == Phase.OFFLINE
+    (interval,) = UsageInterval.objects.all()
+    assert (interval.starts_at, interval.ends_at) == (instance.ready_at, None)
+    boot(instance, "user:tester", "tester")
+    work([Job.objects.latest("pk").pk], hypervisor)
     assert UsageInterval.objects.count() == 1
     assert audit_usage().differences == []
 
