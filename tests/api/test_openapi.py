@@ -150,7 +150,8 @@ def with_a_disk(
     """Give a maker of a customer's instance that boots from a disk of its own."""
     settings.IMAGE_FOLDER = str(tmp_path)
     settings.SHUTDOWN_GRACE_S = 0
-    make_host()
+    # Without cards it comes first, and has room for two plans at once.
+    make_host(cards_per_node=(0,), cores_per_node=8, memory_mib=4096)
     make_plan("disk-plan", cards=0, memory_mib=128, disk_mib=64)
     make_plan("larger-plan", cards=0, memory_mib=256, disk_mib=128)
     image = make_disk_image(tmp_path)
