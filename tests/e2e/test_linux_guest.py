@@ -33,6 +33,7 @@ IMAGE = "linode/debian12"
 PLAN = "lab-standard-2"
 MEMORY_MIB, DISK_MIB = 640, 3072
 PASSWORD, NEW_PASSWORD = "Sonnenblume-7", "Ringelblume-8"
+OWN_PASSWORD = "Kornblume-9"
 BOOT_S = 900
 USER_DATA = b"""#!/bin/sh
 exec > /dev/ttyS0
@@ -130,7 +131,10 @@ class Guest:
         """Ask for a verb, and wait until the machine is what follows it."""
         status, answer = self._customer.call("POST", f"{self.path}/{verb}", fields)
         assert status == 200, answer
-        self._customer.wait_for(self.id, then)
+        self.wait_for(then)
+
+    def wait_for(self, status: str) -> None:
+        self._customer.wait_for(self.id, status)
 
     def console(self, until: str) -> str:
         return self._customer.console(self.id, until, BOOT_S)
@@ -206,6 +210,13 @@ def test_linux_guest_lives_as_its_customer_asks(stack: Stack, guest: Guest) -> N
     assert guest.has_password(NEW_PASSWORD)
     assert guest.host_key() == host_key
     assert guest.ssh("ls /root") == "user-data-ran"
+
+    # What the customer does inside is theirs: it stays off, though its watchdog is on, and
+    # no later boot undoes the password.
+    guest.ssh(f"echo root:{OWN_PASSWORD} | chpasswd; systemctl poweroff --no-block")
+    guest.wait_for("offline")
+    guest.act("boot", "running")
+    assert guest.has_password(OWN_PASSWORD)
 
     guest.act("rebuild", "running", **guest.settings)
     assert guest.host_key() != host_key
