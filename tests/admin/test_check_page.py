@@ -25,7 +25,7 @@ def asked(
         addresses.append(uri)
         return simulated_host
 
-    monkeypatch.setattr("inventory.host_check.SupervisedHypervisor", connect)
+    monkeypatch.setattr("inventory.host_check.open_own", connect)
     return addresses
 
 
