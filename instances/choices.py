@@ -144,6 +144,7 @@ class EventAction(TextChoices):
 class PlanClass(TextChoices):
     """Linode API v4, LinodeType "class"; the ones that are sold here."""
 
+    NANODE = "nanode", "nanode"
     GPU = "gpu", "gpu"
     STANDARD = "standard", "standard"
     DEDICATED = "dedicated", "dedicated"

@@ -55,7 +55,10 @@ def request_of(plan: Plan) -> Request:
 
 
 def plans_for(account: Account | None) -> list[Plan]:
-    """Return the plans that an account sees (None: nobody signed in); three queries."""
+    """Return the plans that an account sees (None: nobody signed in); three queries.
+
+    Its prices by region are read when they are asked for.
+    """
     plans = list(Plan.objects.filter(is_sold=True).select_related("gpu_model"))
     shown = open_flags({plan.flag_name for plan in plans}, account)
     return [p for p in plans if not p.flag_name or p.flag_name in shown]

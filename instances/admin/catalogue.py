@@ -3,15 +3,21 @@
 from django.contrib import admin
 from django.forms import ModelForm
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
+from unfold.admin import ModelAdmin, TabularInline
 
 from instances.actions.images import save_image
-from instances.models import HostImage, Image, Plan
+from instances.models import HostImage, Image, Plan, RegionPrice
 from inventory.admin.read_only import ReadOnlyAdmin
+
+
+class RegionPriceInline(TabularInline):
+    model = RegionPrice
+    extra = 0
 
 
 @admin.register(Plan)
 class PlanAdmin(ModelAdmin):
+    inlines = (RegionPriceInline,)
     list_display = (
         "slug",
         "label",

@@ -20,7 +20,10 @@ def listing(
     fields: Fields,
     build: Callable[[Row], Mapping[str, Any]],
 ) -> Response:
-    """Return a page of `rows` built by `build`; two queries, whatever the page's size."""
+    """Return a page of `rows` built by `build`; two queries, whatever the page's size.
+
+    A prefetch of `rows` adds its own.
+    """
     rows = filtered(rows, request.headers.get("X-Filter", ""), fields)
     return Response(page_of(request, rows, build))
 

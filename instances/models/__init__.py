@@ -2,7 +2,7 @@
 
 from instances.models.account import Account, ApiToken, SSHKey
 from instances.models.api_use import ApiChange, TokenRate
-from instances.models.catalogue import HostImage, Image, Plan
+from instances.models.catalogue import HostImage, Image, Plan, RegionPrice
 from instances.models.event import Event
 from instances.models.instance import Instance, SeedSettings
 from instances.models.job import Job, JobStep
@@ -25,6 +25,7 @@ __all__ = [
     "JobStep",
     "PendingResize",
     "Plan",
+    "RegionPrice",
     "Reservation",
     "SSHKey",
     "SeedSettings",

@@ -8,7 +8,7 @@ from django.db.models.lookups import Exact
 
 from instances.choices import DiskFormat, ImageStatus, PlanClass
 from instances.placement import NumaPolicy
-from inventory.models import GpuModel, Host
+from inventory.models import GpuModel, Host, Region
 
 
 class Plan(models.Model):
@@ -96,6 +96,28 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return self.label
+
+
+class RegionPrice(models.Model):
+    """What a plan costs in a region where it costs other than elsewhere, in US dollars."""
+
+    plan = models.ForeignKey(
+        Plan, on_delete=models.CASCADE, related_name="region_prices"
+    )
+    region = models.ForeignKey(Region, on_delete=models.PROTECT)
+    price_hourly = models.DecimalField("$ an hour", max_digits=10, decimal_places=4)
+    price_monthly = models.DecimalField("$ a month", max_digits=10, decimal_places=2)
+
+    class Meta:
+        ordering = ["region__slug"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["plan", "region"], name="plan_has_one_price_in_a_region"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan} in {self.region}"
 
 
 class Image(models.Model):

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from pytest_django import DjangoAssertNumQueries
 
 from instances.choices import ImageStatus
-from instances.models import Plan
+from instances.models import Plan, RegionPrice
 from inventory.card_actions import quarantine, retire
 from inventory.ledger import Actor
 from inventory.models import Card, Region
@@ -67,6 +68,32 @@ def test_type(customer: Customer, shop: dict[str, Plan]) -> None:
         },
         "successor": None,
     }
+
+
+def test_type_says_where_it_costs_other_than_elsewhere(
+    anyone: ApiClient,
+    shop: dict[str, Plan],
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    for plan, hourly in ((shop["plain"], "0.0432"), (make_plan(cards=0), "2")):
+        RegionPrice.objects.create(
+            plan=plan,
+            region=Region.objects.get(slug="ap-west"),
+            price_hourly=hourly,
+            price_monthly="28.80",
+        )
+    wanted = [{"id": "ap-west", "hourly": 0.0432, "monthly": 28.8}]
+
+    shown = anyone.get("/linode/types/g6-standard-2").json()
+
+    assert (shown["region_prices"], shown["price"]) == (
+        wanted, {"hourly": 1.5, "monthly": 1000},
+    )  # fmt: skip
+    with django_assert_num_queries(5):
+        listed = anyone.get("/linode/types").json()["data"]
+    assert [[p["hourly"] for p in row["region_prices"]] for row in listed] == [
+        [2], [0.0432],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ["/images/gpucloud/probe", "/images/gpucloud%2Fprobe"])
@@ -192,7 +219,7 @@ def test_what_is_closed_or_unfinished_is_not_shown(
 
 
 @pytest.mark.parametrize(
-    ("path", "queries"), [("/regions", 6), ("/linode/types", 5), ("/images", 3)]
+    ("path", "queries"), [("/regions", 6), ("/linode/types", 6), ("/images", 3)]
 )
 def test_query_count_does_not_depend_on_the_number_of_rows(
     customer: Customer,

@@ -1,5 +1,7 @@
 """Regions, types and images as plain dicts: API.md's tables, field by field."""
 
+from django.conf import settings
+
 from instances.api import wire
 from instances.api.shapes import catalogue as shapes
 from instances.models import Image, Plan
@@ -14,7 +16,11 @@ def region_json(region: Region, *, has_gpus: bool) -> shapes.Region:
         "id": region.slug,
         "label": region.label,
         "country": region.country,
-        "capabilities": ["Linodes", *([GPU_CAPABILITY] if has_gpus else [])],
+        "capabilities": [
+            "Linodes",
+            *([GPU_CAPABILITY] if has_gpus else []),
+            *settings.CLAIMED_CAPABILITIES,
+        ],
         "status": "ok",
         "site_type": "core",
         # There are neither resolvers, monitors nor placement groups of ours yet.
@@ -44,7 +50,14 @@ def type_json(plan: Plan) -> shapes.LinodeType:
             "hourly": wire.number_of(plan.price_hourly),
             "monthly": wire.number_of(plan.price_monthly),
         },
-        "region_prices": [],
+        "region_prices": [
+            {
+                "id": price.region.slug,
+                "hourly": wire.number_of(price.price_hourly),
+                "monthly": wire.number_of(price.price_monthly),
+            }
+            for price in plan.region_prices.all()
+        ],
         "addons": {
             "backups": {
                 "price": {"hourly": None, "monthly": None},

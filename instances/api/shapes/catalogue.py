@@ -64,7 +64,7 @@ LinodeType = TypedDict(
     {
         "id": Annotated[str, Doc("Named when creating.", "g1-gpu-rtx6000-1")],
         "label": Annotated[str, Doc("For people.", "Dedicated 32GB + RTX6000 x1")],
-        "class": Annotated[str, Doc("gpu, standard or dedicated.", "gpu")],
+        "class": Annotated[str, Doc("gpu, nanode, standard or dedicated.", "gpu")],
         "vcpus": Annotated[int, Doc("Virtual CPUs; each has a core's thread.", 8)],
         "memory": Annotated[int, Doc("RAM, MB.", 32768)],
         "disk": Annotated[int, Doc("Storage, MB.", 655360)],
