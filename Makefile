@@ -2,7 +2,7 @@
 # All of them work on a fresh Debian 12 that has only git and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run stop reset status manage simulate shell database test soak check format
+.PHONY: help packages run stop reset status manage simulate shell database test transient soak check format
 
 # Python 3.11 or later; it needs nothing installed but itself.
 PYTHON ?= python3
@@ -44,6 +44,9 @@ database: packages ## Start PostgreSQL alone and print its URL (ARGS=NAME: of a 
 
 test: packages ## Run all tests on PostgreSQL and a virtual GPU host (ARGS="tests/flags -x" for pytest)
 	@$(LOCAL) test $(ARGS)
+
+transient: packages ## The foreign clients' tests with hosts that take 20 s, so that all states are seen
+	@GPUCLOUD_COMPAT_START_S=20 $(LOCAL) test tests/compat $(ARGS)
 
 soak: packages ## Do verbs with faults at random on the virtual host (CYCLES=100 SEED=1), then look for what is left
 	@GPUCLOUD_SOAK_CYCLES=$(CYCLES) GPUCLOUD_SOAK_SEED=$(SEED) $(LOCAL) test tests/e2e/test_soak.py -o log_cli=true --log-cli-level=INFO

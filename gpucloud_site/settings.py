@@ -29,6 +29,14 @@ LAB_SKIPS_SANITISING = LAB and environment.boolean(
 SIMULATED_HOSTS = environment.lab_text(
     "GPUCLOUD_SIMULATED_HOSTS", "hosts are simulated", is_lab=LAB
 )
+# What every region of a lab claims besides, for foreign tests that pick a region by it.
+CLAIMED_CAPABILITIES = [
+    word.strip()
+    for word in environment.lab_text(
+        "GPUCLOUD_CLAIMED_CAPABILITIES", "regions claim what they have not", is_lab=LAB
+    ).split(",")
+    if word.strip()
+]
 # How often each host is compared with the rows; three cycles unseen and it sells nothing.
 RECONCILE_CYCLE_S = environment.whole_number(
     "GPUCLOUD_RECONCILE_CYCLE_S", default=30, minimum=1

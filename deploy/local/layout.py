@@ -53,6 +53,10 @@ class Layout:
         return self.local / "e2e-services.json"
 
     @property
+    def compat_services(self) -> Path:
+        return self.local / "compat-services.json"
+
+    @property
     def run_json(self) -> Path:
         return self.local / "run.json"
 

@@ -18,6 +18,7 @@ from deploy.local.venv import DEVELOPMENT, ensure_venv
 
 TEST_LOCK = "test.lock"
 E2E_LOCK = "e2e.lock"
+COMPAT_LOCK = "compat.lock"
 E2E_HOST_NAME = "e2e-gpuhost1"
 # Marks of the tests that need a virtual host; the others have a database of their own.
 SLOW = "e2e or gpuhost"
@@ -28,7 +29,8 @@ OTHER_RUN_S = 600.0
 
 def is_testing(layout: Layout) -> bool:
     """Say whether tests run here now, by `make test` or by hand."""
-    return any(is_held(layout.local / name) for name in (TEST_LOCK, E2E_LOCK))
+    locks = (TEST_LOCK, E2E_LOCK, COMPAT_LOCK)
+    return any(is_held(layout.local / name) for name in locks)
 
 
 def run_tests(layout: Layout, progress: Progress, arguments: Sequence[str]) -> int:

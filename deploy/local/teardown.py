@@ -106,7 +106,8 @@ def _end_leftovers_of_tests(
     layout: Layout, progress: Progress
 ) -> LocalStackError | None:
     """End what a `make test` that was killed could not end itself."""
-    registry = ServiceRegistry(layout.e2e_services)
-    for name in reversed(registry.records()):
-        _end(registry, name, progress)
+    for services in (layout.e2e_services, layout.compat_services):
+        registry = ServiceRegistry(services)
+        for name in reversed(registry.records()):
+            _end(registry, name, progress)
     return _end_host(VirtualHost(layout, E2E_HOST_NAME), progress)

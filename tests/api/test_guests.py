@@ -142,7 +142,11 @@ def test_instance_without_network_has_no_addresses(
     assert (made["ipv4"], made["ipv6"]) == ([], None)
     ips = customer.api.get(f"/linode/instances/{made['id']}/ips").json()
     assert ips["ipv4"]["public"] == []
-    assert ips["ipv6"]["slaac"] is None
+    for kind in ("slaac", "link_local"):
+        assert (ips["ipv6"][kind]["address"], ips["ipv6"][kind]["public"]) == (
+            "",
+            False,
+        )
     assert customer.api.get("/linode/instances/999999/ips").status_code == 404
 
 

@@ -23,11 +23,9 @@ def addresses_json(instance: Instance, held: AddressClaim | None) -> LinodeAddre
             "vpc": [],
         },
         "ipv6": {
-            "slaac": _ipv6_json(ipv6, instance, public=True) if ipv6 else None,
-            "link_local": (
-                _ipv6_json(link_local_of(held.mac), instance, public=False)
-                if held
-                else None
+            "slaac": _ipv6_json(ipv6, instance, public=True),
+            "link_local": _ipv6_json(
+                link_local_of(held.mac) if held else None, instance, public=False
             ),
             "global": [],
             "vpc": [],
@@ -57,14 +55,15 @@ def _ipv4_json(held: AddressClaim, instance: Instance) -> IPv4Address:
     }
 
 
-def _ipv6_json(address: str, instance: Instance, *, public: bool) -> IPv6Address:
+def _ipv6_json(address: str | None, instance: Instance, *, public: bool) -> IPv6Address:
+    """Linode's every instance has both, and its clients look into them unasked."""
     return {
-        "address": address,
+        "address": address or "",
         "gateway": "fe80::1",
         "subnet_mask": "ffff:ffff:ffff:ffff::",
         "prefix": _SLAAC_PREFIX,
         "type": "ipv6",
-        "public": public,
+        "public": public and address is not None,
         "rdns": None,
         "linode_id": instance.pk,
         "region": instance.region.slug,

@@ -31,7 +31,8 @@ class IPv4Address(TypedDict):
 
 class IPv6Address(TypedDict):
     address: Annotated[
-        str, Doc("Made of the network card's.", "2001:db8::67:aff:fe00:5")
+        str,
+        Doc("Made of the network card's; empty if none.", "2001:db8::67:aff:fe00:5"),
     ]
     gateway: Annotated[str, Doc("Its router.", "fe80::1")]
     subnet_mask: Annotated[str, Doc("The same as prefix.", "ffff:ffff:ffff:ffff::")]
@@ -57,8 +58,8 @@ class IPv4Addresses(TypedDict):
 IPv6Addresses = TypedDict(
     "IPv6Addresses",
     {
-        "slaac": IPv6Address | None,
-        "link_local": IPv6Address | None,
+        "slaac": IPv6Address,
+        "link_local": IPv6Address,
         "global": list[dict[str, Any]],
         "vpc": list[dict[str, Any]],
     },

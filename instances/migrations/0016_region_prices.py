@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0008_disk_images"),
+        ("instances", "0015_resize_guards"),
         ("inventory", "0010_address_guards"),
     ]
 
