@@ -101,6 +101,9 @@ def test_killed_guest_is_offline_and_keeps_its_card(
     instance = employee.create(1)
     employee.wait_for(instance["id"], "running")
 
+    path = f"/v4/linode/instances/{instance['id']}"
+    employee.call("PUT", path, {"watchdog_enabled": False})
+
     # Nobody will look for a year, unless an event calls.
     rows(stack, "Host.objects.update(reconcile_due_at='2100-01-01T00:00Z')")
     faults.kill_guest(stack.gpuhost, f"gpucloud-{instance['id']}")
