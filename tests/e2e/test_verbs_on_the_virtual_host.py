@@ -1,10 +1,12 @@
 """A guest that is switched off and on and made anew keeps what it holds, on real libvirt."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from deploy.local.probes import wait_for_worker
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.supervised import SupervisedHypervisor
 from inventory.hypervisor.xml import parse_domain
@@ -32,13 +34,13 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def little_grace(stack: Stack) -> Iterator[None]:
     """Have guests unplugged soon: the probe and the tiny guest heed no ACPI."""
-    stack.stop_worker()
-    stack.django.env["GPUCLOUD_SHUTDOWN_GRACE_S"] = "3"
-    stack.start_worker()
+    env = {**stack.django.env, "GPUCLOUD_SHUTDOWN_GRACE_S": "3"}
+    hasty = replace(stack.django, env=env)
+    stack.services.ensure(hasty.worker())
+    wait_for_worker(stack.services, hasty)
     yield
-    stack.stop_worker()
-    del stack.django.env["GPUCLOUD_SHUTDOWN_GRACE_S"]
-    stack.start_worker()
+    stack.services.ensure(stack.django.worker())
+    wait_for_worker(stack.services, stack.django)
 
 
 def does(customer: Customer, instance_id: int, verb: str, body: Any = None) -> None:
