@@ -24,10 +24,11 @@ pytestmark = [
 ]
 
 
-def resize(customer: Customer, instance_id: int, plan: str) -> None:
-    path = f"/v4/linode/instances/{instance_id}/resize"
-    assert customer.call("POST", path, {"type": plan}) == (200, {})
-    customer.wait_for(instance_id, "running")
+def resize(customer: Customer, instance_id: int, plan: str, status: str) -> None:
+    path = f"/v4/linode/instances/{instance_id}"
+    assert customer.call("POST", f"{path}/resize", {"type": plan}) == (200, {})
+    customer.wait_for(instance_id, status)
+    assert customer.call("GET", path)[1]["type"] == plan
 
 
 def test_guest_with_one_card_gets_two(
@@ -38,7 +39,7 @@ def test_guest_with_one_card_gets_two(
     employee.console(linode, "PROBE-DONE cards=1")
     had = claims_of(stack, linode)["cards"]
 
-    resize(employee, linode, "lab-gpu-rtx6000-2")
+    resize(employee, linode, "lab-gpu-rtx6000-2", "running")
 
     employee.console(linode, "PROBE-DONE cards=2")
     shown = employee.call("GET", f"/v4/linode/instances/{linode}")[1]
@@ -56,11 +57,12 @@ def test_guest_with_one_card_gets_two(
 def test_disk_is_as_large_as_the_new_plan_says(
     stack: Stack, employee: Customer
 ) -> None:
-    linode = create(employee, "disk_grows")["id"]
-    employee.wait_for(linode, "running")
-    employee.console(linode, f"TINY-UP sectors={64 * 2048}\r")
+    # This guest heeds no ACPI: one that is off need not be waited for.
+    linode = create(employee, "disk_grows", booted=False)["id"]
+    employee.wait_for(linode, "offline")
 
-    resize(employee, linode, "lab-standard-2")
+    resize(employee, linode, "lab-standard-2", "offline")
 
+    assert employee.call("POST", f"/v4/linode/instances/{linode}/boot", {})[0] == 200
     employee.console(linode, f"TINY-UP sectors={3072 * 2048}\r")
     stack.manage("verify_usage")
