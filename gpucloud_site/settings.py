@@ -240,9 +240,17 @@ SPECTACULAR_SETTINGS = {
 }
 
 JOB_TIMEOUT_S = environment.whole_number("GPUCLOUD_JOB_TIMEOUT_S", default=900)
+# A part of a cluster that is silent for longer, or a task that waits for longer beside an
+# idle worker, has the cluster restarted; a database that is away for 15 s must not.
+CLUSTER_PATIENCE_S = environment.whole_number(
+    "GPUCLOUD_CLUSTER_PATIENCE_S", default=30, minimum=2
+)
+# How long workers that are told to end may go on with the step that they are at.
+STOP_GRACE_S = environment.whole_number("GPUCLOUD_STOP_GRACE_S", default=20)
+WORKERS = environment.whole_number("GPUCLOUD_WORKERS", default=4, minimum=1)
 Q_CLUSTER = {
     "name": "gpucloud",
-    "workers": environment.whole_number("GPUCLOUD_WORKERS", default=4, minimum=1),
+    "workers": WORKERS,
     "timeout": JOB_TIMEOUT_S,
     # Below twice the timeout a long job is handed to a second worker while it runs.
     "retry": 2 * JOB_TIMEOUT_S + 60,

@@ -4,22 +4,47 @@ The ORM broker on our own database makes `enqueue` inside a transaction the outb
 task exists if and only if the transaction commits, and NOTIFY is sent at that moment.
 """
 
+import signal
+import time
 from typing import Any
 
 import psycopg
 from django.db import connections
+from django.dispatch import receiver
 from django_q.brokers.orm import ORM  # noqa: TID251 -- a broker class is part of django-q
 from django_q.conf import Conf  # noqa: TID251
+from django_q.signals import post_execute_in_worker, pre_execute  # noqa: TID251
+
+from instances import cluster_signs
+from instances.cluster_signs import Part, Stage
 
 CHANNEL = "gpucloud_tasks"
 # Delayed and redelivered tasks send no notification; this is how late they may be.
 _LONGEST_WAIT_S = 1.0
+_STOPPING_S = 0.1
 
 
 class NotifyingBroker(ORM):
     """Conf.POLL must be 0, or the parent sleeps before we wait."""
 
     _listener: psycopg.Connection[Any] | None = None
+
+    def ping(self) -> bool:
+        """Called by a cluster's guard before it forks the others, and by nobody else.
+
+        SIGTERM to the whole process group would kill the guard with the stop event's lock
+        in its hands, and the cluster's first process would wait for ever: it alone obeys.
+        """
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return True
+
+    def set_stat(self, key: str, value: str, timeout: int) -> None:
+        """Called in the guard's every round; its figures are for nobody here."""
+        cluster_signs.note(Part.GUARD)
+
+    def acknowledge(self, task_id: int) -> None:
+        super().acknowledge(task_id)
+        cluster_signs.forget(task_id)
 
     def enqueue(self, task: str) -> Any:
         key = super().enqueue(task)
@@ -28,10 +53,17 @@ class NotifyingBroker(ORM):
         return key
 
     def dequeue(self) -> list[tuple[int, str]] | None:
+        cluster_signs.note(Part.PUSHER)
+        if cluster_signs.is_told_to_stop():
+            # What is let go of now is for other clusters.
+            time.sleep(_STOPPING_S)
+            return None
         # Listen before looking: what is committed in between then wakes us.
         listener = self._listening()
         tasks = super().dequeue()
         if tasks:
+            for delivery, _ in tasks:
+                cluster_signs.reached(delivery, Stage.TAKEN)
             return list(tasks)
         try:
             for _ in listener.notifies(timeout=_LONGEST_WAIT_S, stop_after=1):
@@ -55,3 +87,19 @@ class NotifyingBroker(ORM):
         if self._listener is not None:
             self._listener.close()
         self._listener = None
+
+
+@receiver(pre_execute)
+def _begins(task: dict[str, Any], **_: Any) -> None:
+    _reached(task, Stage.BEGUN)
+
+
+@receiver(post_execute_in_worker)
+def _ends(task: dict[str, Any], **_: Any) -> None:
+    _reached(task, Stage.DONE)
+
+
+def _reached(task: dict[str, Any], stage: Stage) -> None:
+    delivery = task.get("ack_id")
+    if delivery is not None:
+        cluster_signs.reached(delivery, stage)

@@ -111,5 +111,12 @@ class LeaseLost(InstancesError):
         super().__init__(f"job {job_id} was taken over by another worker")
 
 
+class WorkerStopping(InstancesError):
+    """The worker's cluster is told to end: another worker goes on with the job."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"job {job_id} is left to another worker")
+
+
 class JobAbandoned(InstancesError):
     """The work is no longer wanted: deleted, or its gate was shut."""

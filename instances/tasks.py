@@ -3,11 +3,13 @@
 A task carries an id and nothing else: arguments are pickled, and shown in the admin.
 """
 
-from django_q.models import Schedule  # noqa: TID251
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule  # noqa: TID251
 from django_q.tasks import async_task, result  # noqa: TID251
 
 from instances import holds, image_catalogue, reconcile, watchdog
-from instances.jobs import card_work, runner
+from instances.cluster import Leftovers
+from instances.jobs import card_work, leases, runner
 
 _EVERY_MINUTE = ("instances.tasks.enqueue_due_jobs", "instances.tasks.look_after_fleet")
 
@@ -24,12 +26,24 @@ def run_job(job_id: int) -> None:
 
 def enqueue_due_jobs() -> int:
     """Deliver again what was lost or postponed; returns how many."""
-    job_ids = runner.due_jobs()
+    job_ids = leases.due_jobs()
     for job_id in job_ids:
         enqueue_job(job_id)
     for image_id in image_catalogue.due_images():
         enqueue_image(image_id)
     return len(job_ids)
+
+
+def put_back(left: Leftovers) -> None:
+    """Give other workers what a cluster of this machine took and will not end.
+
+    What it had begun is not delivered again as it is, but by what our rows say of it: a
+    task that kills its worker would do so for ever (django-q2 #327).
+    """
+    OrmQ.objects.filter(pk__in=left.waiting).update(lock=timezone.now())
+    OrmQ.objects.filter(pk__in=left.lost).delete()
+    for job_id in leases.let_go_of_dead():
+        enqueue_job(job_id)
 
 
 def enqueue_image(image_id: int) -> None:

@@ -18,7 +18,7 @@ WORKER = "worker"
 WATCH = "watch"
 WEB_THREADS = "8"
 WEB_WORKERS = "2"
-# Above the longest task's time limit a worker would be killed within its work.
+# Above GPUCLOUD_STOP_GRACE_S, after which the workers' supervisor lets go of their jobs.
 WORKER_GRACE_S = 30
 
 
@@ -62,8 +62,10 @@ class Django:
         )
 
     def worker(self) -> Service:
-        """Return the django-q2 cluster."""
-        return self._service(WORKER, [str(self.layout.python), "manage.py", "qcluster"])
+        """Return the django-q2 cluster with its supervisor."""
+        return self._service(
+            WORKER, [str(self.layout.python), "manage.py", "run_workers"]
+        )
 
     def watch(self) -> Service:
         """Return the process that has hosts and cards looked after in time."""

@@ -110,7 +110,9 @@ def _jobs_held(consumer: UUID) -> Iterator[UUID]:
                     f"{job.lease_expires_at:%H:%M:%S} UTC.",
                 )
         Job.objects.filter(pk__in=[job.pk for job in jobs]).update(
-            lease_token=token, lease_expires_at=Now() + timedelta(seconds=_LEASE_S)
+            lease_token=token,
+            lease_expires_at=Now() + timedelta(seconds=_LEASE_S),
+            lease_holder="",
         )
     try:
         yield token

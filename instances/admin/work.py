@@ -71,7 +71,7 @@ class JobAdmin(ReadOnlyAdmin):
         ("created_at", "started_at"),
         ("finished_at", "attempts"),
         ("deadline_at", "not_before"),
-        "lease_expires_at",
+        ("lease_expires_at", "lease_holder"),
         "public_message",
         "internal_detail",
     )

@@ -8,14 +8,12 @@ fenced by the lease's token, and what cannot be finished now is left for the rea
 import logging
 import time
 import traceback
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F
 from django.db.models.functions import Now
 
 from instances.choices import (
@@ -26,9 +24,11 @@ from instances.choices import (
     JobState,
     StepState,
 )
-from instances.exceptions import JobAbandoned, LeaseLost, StepFailed
+from instances.cluster_signs import is_told_to_stop
+from instances.exceptions import JobAbandoned, LeaseLost, StepFailed, WorkerStopping
 from instances.jobs import card_work, progress
 from instances.jobs.failure import Failure
+from instances.jobs.leases import Lease, acquire, same_subject
 from instances.jobs.queueing import queue
 from instances.jobs.steps import Step
 from instances.jobs.subjects import Connector, subject_of
@@ -50,8 +50,6 @@ _REFUSED = (
 )
 POSTPONE_S = 30
 POSTPONE_MAX_S = 600
-# A reaper that overtakes a fresh job's own delivery would only wake two workers.
-_FRESH = timedelta(seconds=15)
 
 
 def create(
@@ -63,90 +61,37 @@ def create(
     return job
 
 
-def due_jobs() -> list[int]:
-    """Return the ids of open jobs that no worker holds and that may run now."""
-    return list(
-        Job.objects.exclude(state__in=ENDED_JOB_STATES)
-        .filter(Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now()))
-        .filter(Q(not_before=None) | Q(not_before__lt=Now()))
-        .filter(created_at__lt=Now() - _FRESH)
-        .order_by("pk")
-        .values_list("pk", flat=True)
-    )
-
-
 def run(job_id: int, connect_to: Connector = connect) -> list[int]:
     """Work on a job as far as it goes now; return the ids of jobs to enqueue next.
 
     Does nothing if another worker holds it, it has ended, or earlier work on the same
     instance is open.
     """
-    lease = _acquire(job_id)
+    if is_told_to_stop():
+        return [job_id]
+    lease = acquire(job_id)
     if lease is None:
         return []
     try:
-        _Worker(lease, connect_to).work()
+        return _work(lease, connect_to)
     except LeaseLost:
         logger.warning("job %s was taken over by another worker", job_id)
         return []
+
+
+def _work(lease: Lease, connect_to: Connector) -> list[int]:
+    try:
+        _Worker(lease, connect_to).work()
+    except WorkerStopping:
+        # Not the job's fault: the attempt does not count.
+        lease.let_go(attempts=F("attempts") - 1)
+        return [lease.job.pk]
+    except SystemExit:
+        # The task queue's time limit, which none of a step's own may reach.
+        logger.exception("job %s took longer than a task may", lease.job.pk)
+        lease.let_go(not_before=Now() + timedelta(seconds=POSTPONE_S))
+        raise
     return _next_jobs(lease.job)
-
-
-@dataclass(slots=True)
-class Lease:
-    job: Job
-    token: uuid.UUID
-
-    def fenced(self, **changes: object) -> None:
-        """Update the job if the lease is still ours; raises LeaseLost if it is not."""
-        changed = Job.objects.filter(pk=self.job.pk, lease_token=self.token).update(
-            **changes
-        )
-        if not changed:
-            raise LeaseLost(self.job.pk)
-
-    def renew(self, seconds: int) -> None:
-        self.fenced(lease_expires_at=Now() + timedelta(seconds=seconds))
-
-
-def _acquire(job_id: int) -> Lease | None:
-    token = uuid.uuid4()
-    with transaction.atomic():
-        job = (
-            Job.objects.select_for_update(of=("self",), skip_locked=True)
-            .exclude(state__in=ENDED_JOB_STATES)
-            .filter(Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now()))
-            .filter(Q(not_before=None) | Q(not_before__lt=Now()))
-            .filter(pk=job_id)
-            .first()
-        )
-        if job is None or _earlier_work(job):
-            return None
-        state = JobState.RUNNING if job.state == JobState.QUEUED else job.state
-        Job.objects.filter(pk=job.pk).update(
-            state=state,
-            lease_token=token,
-            lease_expires_at=Now() + timedelta(seconds=60),
-            attempts=job.attempts + 1,
-            started_at=job.started_at or Now(),
-            not_before=None,
-        )
-    return Lease(Job.objects.select_related("instance", "card").get(pk=job_id), token)
-
-
-def _same_subject(job: Job) -> QuerySet[Job]:
-    if job.card_id is not None:
-        return Job.objects.filter(card=job.card_id)
-    return Job.objects.filter(instance=job.instance_id)
-
-
-def _earlier_work(job: Job) -> bool:
-    return (
-        _same_subject(job)
-        .filter(pk__lt=job.pk)
-        .exclude(state__in=ENDED_JOB_STATES)
-        .exists()
-    )
 
 
 def _next_jobs(job: Job) -> list[int]:
@@ -156,7 +101,7 @@ def _next_jobs(job: Job) -> list[int]:
         return []
     if job.card_id is not None:
         return card_work.plan(Card.objects.get(pk=job.card_id).host_id)
-    first = _same_subject(job).filter(state=JobState.QUEUED).order_by("pk").first()
+    first = same_subject(job).filter(state=JobState.QUEUED).order_by("pk").first()
     # What the instance let go of is cleaned at once.
     released_on = (
         NodeClaim.objects.filter(
@@ -273,7 +218,7 @@ class _Worker:
             )
         except (StepFailed, JobAbandoned) as error:
             return Failure(error.public_message, str(error))
-        except LeaseLost:
+        except (LeaseLost, WorkerStopping):
             raise
         except Exception as error:
             logger.exception("job %s: unexpected error", self.job.pk)
@@ -305,18 +250,14 @@ class _Worker:
         if failure.can_wait:
             self._note_unreachable()
         pause_s = min(POSTPONE_S * 2 ** min(self.job.attempts - 1, 10), POSTPONE_MAX_S)
-        self.lease.fenced(
-            lease_token=None,
-            lease_expires_at=None,
+        self.lease.let_go(
             not_before=Now() + timedelta(seconds=pause_s),
             internal_detail=failure.detail,
         )
 
     def _end(self, state: JobState) -> None:
         with transaction.atomic():
-            self.lease.fenced(
-                state=state, finished_at=Now(), lease_token=None, lease_expires_at=None
-            )
+            self.lease.let_go(state=state, finished_at=Now())
             if state is JobState.SUCCEEDED:
                 self.subject.succeeded()
             else:

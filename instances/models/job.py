@@ -33,6 +33,9 @@ class Job(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     lease_token = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
+    lease_holder = models.CharField(
+        max_length=150, blank=True, help_text="Machine, boot and process at work on it."
+    )
     not_before = models.DateTimeField(
         null=True, blank=True, help_text="When the next attempt may start."
     )

@@ -11,7 +11,7 @@ from flags.models import Flag
 from instances.actions.delete import delete
 from instances.actions.launch import launch
 from instances.choices import JobKind
-from instances.jobs import runner
+from instances.jobs import leases, runner
 from instances.jobs.workflows import WORKFLOWS
 from instances.models import Event, Instance, Job, JobStep
 from inventory.choices import HostConnection
@@ -206,9 +206,9 @@ def test_worker_killed_at_each_step_is_followed_by_another(
     job.refresh_from_db()
     assert job.state == "running"
     expire_lease(job)
-    assert runner.due_jobs() == []  # fresh: its own delivery may still be under way
+    assert leases.due_jobs() == []  # fresh: its own delivery may still be under way
     Job.objects.update(created_at=timezone.now() - timedelta(minutes=1))
-    assert runner.due_jobs() == [job.pk]
+    assert leases.due_jobs() == [job.pk]
     run(job, host)
 
     instance.refresh_from_db()

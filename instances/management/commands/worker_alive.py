@@ -16,6 +16,6 @@ class Command(BaseCommand):
     def handle(self, *_: Any, wait: float, **__: Any) -> None:
         if not workers_answer(wait):
             raise CommandError(
-                f"No worker answered within {wait:g} s. Start one: manage.py qcluster"
+                f"No worker answered within {wait:g} s. Start one: manage.py run_workers"
             )
         self.stdout.write("a worker answered")

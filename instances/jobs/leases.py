@@ -1,0 +1,124 @@
+"""Who works on which job: leases, and the job that is next.
+
+A lease's token fences every write; its holder is a process, so that a lease whose process
+is known to be dead need not run out.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from instances.choices import ENDED_JOB_STATES, JobState
+from instances.cluster_signs import is_told_to_stop
+from instances.exceptions import LeaseLost, WorkerStopping
+from instances.models import Job
+from instances.processes import is_dead, machine, this_process
+
+# A reaper that overtakes a fresh job's own delivery would only wake two workers.
+_FRESH = timedelta(seconds=15)
+
+
+def due_jobs() -> list[int]:
+    """Return the ids of open jobs that no worker holds and that may run now."""
+    return list(
+        Job.objects.exclude(state__in=ENDED_JOB_STATES)
+        .filter(Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now()))
+        .filter(Q(not_before=None) | Q(not_before__lt=Now()))
+        .filter(created_at__lt=Now() - _FRESH)
+        .order_by("pk")
+        .values_list("pk", flat=True)
+    )
+
+
+@dataclass(slots=True)
+class Lease:
+    job: Job
+    token: uuid.UUID
+
+    def fenced(self, **changes: object) -> None:
+        """Update the job if the lease is still ours; raises LeaseLost if it is not."""
+        changed = Job.objects.filter(pk=self.job.pk, lease_token=self.token).update(
+            **changes
+        )
+        if not changed:
+            raise LeaseLost(self.job.pk)
+
+    def renew(self, seconds: int) -> None:
+        """Keep the job for so many seconds more.
+
+        Raises LeaseLost, or WorkerStopping in a cluster that is told to end: whatever
+        waits for long renews, and a step may be left at any point.
+        """
+        if is_told_to_stop():
+            raise WorkerStopping(self.job.pk)
+        self.fenced(lease_expires_at=Now() + timedelta(seconds=seconds))
+
+    def let_go(self, **changes: object) -> None:
+        """Leave the job to another worker."""
+        self.fenced(**changes, lease_token=None, lease_expires_at=None, lease_holder="")
+
+
+def acquire(job_id: int) -> Lease | None:
+    token = uuid.uuid4()
+    with transaction.atomic():
+        job = (
+            Job.objects.select_for_update(of=("self",), skip_locked=True)
+            .exclude(state__in=ENDED_JOB_STATES)
+            .filter(Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now()))
+            .filter(Q(not_before=None) | Q(not_before__lt=Now()))
+            .filter(pk=job_id)
+            .first()
+        )
+        if job is None or earlier_work(job):
+            return None
+        state = JobState.RUNNING if job.state == JobState.QUEUED else job.state
+        Job.objects.filter(pk=job.pk).update(
+            state=state,
+            lease_token=token,
+            lease_expires_at=Now() + timedelta(seconds=60),
+            lease_holder=this_process(),
+            attempts=job.attempts + 1,
+            started_at=job.started_at or Now(),
+            not_before=None,
+        )
+    return Lease(Job.objects.select_related("instance", "card").get(pk=job_id), token)
+
+
+def same_subject(job: Job) -> QuerySet[Job]:
+    if job.card_id is not None:
+        return Job.objects.filter(card=job.card_id)
+    return Job.objects.filter(instance=job.instance_id)
+
+
+def earlier_work(job: Job) -> bool:
+    return (
+        same_subject(job)
+        .filter(pk__lt=job.pk)
+        .exclude(state__in=ENDED_JOB_STATES)
+        .exists()
+    )
+
+
+def let_go_of_dead() -> list[int]:
+    """Free the jobs of this machine's processes that have ended; return the jobs' ids.
+
+    A call that a dead worker made to its host may still be under way there: a step
+    observes before it acts.
+    """
+    held = (
+        Job.objects.filter(lease_holder__startswith=f"{machine()}/")
+        .exclude(state__in=ENDED_JOB_STATES)
+        .order_by("pk")
+        .values_list("pk", "lease_token", "lease_holder")
+    )
+    freed = []
+    for job_id, token, holder in held:
+        if is_dead(holder) and Job.objects.filter(pk=job_id, lease_token=token).update(
+            lease_token=None, lease_expires_at=None, lease_holder=""
+        ):
+            freed.append(job_id)
+    return freed

@@ -1,0 +1,33 @@
+"""manage.py run_workers: have a django-q2 cluster at work until told to end."""
+
+import signal
+import sys
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from instances.cluster import Rules, Supervisor
+from instances.tasks import put_back
+
+
+class Command(BaseCommand):
+    help = (
+        "Run a cluster of GPUCLOUD_WORKERS workers, and restart it when it is wedged. "
+        "SIGTERM ends it: its jobs are finished or left to other workers. Any number "
+        "may run, on any number of machines; each watches its own cluster."
+    )
+
+    def handle(self, *_: Any, **__: Any) -> None:
+        stopped = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopped.set())
+        rules = Rules(
+            workers=settings.WORKERS,
+            patience_s=settings.CLUSTER_PATIENCE_S,
+            task_limit_s=settings.JOB_TIMEOUT_S,
+            stop_grace_s=settings.STOP_GRACE_S,
+        )
+        command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
+        Supervisor(command, rules, put_back).run(stopped)
