@@ -10,6 +10,7 @@ inventory.hypervisor.events keep the deadlines.
 import errno
 import json
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable
@@ -340,15 +341,20 @@ def tell_events(uri: str, answers: TextIO) -> None:
         send({})
 
 
-def _end_with(requests: TextIO) -> None:
-    """End this process with its parent, even while libvirt hangs in open()."""
-    requests.read()
+def _end_with_parent(requests: TextIO) -> None:
+    """End this process with its parent, even while libvirt hangs in a call.
+
+    A worker that is killed would else leave one for each host that is frozen.
+    """
+    hung_up = select.poll()
+    hung_up.register(requests, 0)
+    hung_up.poll()
     os._exit(0)
 
 
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, args=(sys.stdin,), daemon=True).start()
     if "--events" in sys.argv[2:]:
-        threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
         tell_events(sys.argv[1], sys.stdout)
     else:
         serve(sys.argv[1], sys.stdin, sys.stdout)
