@@ -239,6 +239,18 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["instances.api.openapi.document.add_components"],
 }
 
+# For how many days ended work and what was observed is kept; see instances/retention.py.
+KEEP_JOBS_DAYS = environment.whole_number("GPUCLOUD_KEEP_JOBS_DAYS", default=90)
+KEEP_EVENTS_DAYS = environment.whole_number("GPUCLOUD_KEEP_EVENTS_DAYS", default=90)
+KEEP_OBSERVATIONS_DAYS = environment.whole_number(
+    "GPUCLOUD_KEEP_OBSERVATIONS_DAYS", default=90
+)
+KEEP_API_CHANGES_DAYS = environment.whole_number(
+    "GPUCLOUD_KEEP_API_CHANGES_DAYS", default=400
+)
+KEEP_TASKS_DAYS = environment.whole_number(
+    "GPUCLOUD_KEEP_TASKS_DAYS", default=14, minimum=1
+)
 JOB_TIMEOUT_S = environment.whole_number("GPUCLOUD_JOB_TIMEOUT_S", default=900)
 # A part of a cluster that is silent for longer, or a task that waits for longer beside an
 # idle worker, has the cluster restarted; a database that is away for 15 s must not.
@@ -261,7 +273,8 @@ Q_CLUSTER = {
     # Our job rows hold the retries; django-q2 must forget a task once it has run.
     "ack_failures": True,
     "max_attempts": 1,
-    "save_limit": 1000,
+    # Successes are not kept: our rows tell, and to keep 1000 is to lock them all each time.
+    "save_limit": -1,
     "catch_up": False,
     "label": "Task queue",
     "cache": "default",

@@ -118,5 +118,9 @@ class WorkerStopping(InstancesError):
         super().__init__(f"job {job_id} is left to another worker")
 
 
+class CannotCancel(InstancesError):
+    """The job is at work or over, or is of a kind that is never given up."""
+
+
 class JobAbandoned(InstancesError):
     """The work is no longer wanted: deleted, or its gate was shut."""

@@ -3,15 +3,23 @@
 A task carries an id and nothing else: arguments are pickled, and shown in the admin.
 """
 
+from datetime import timedelta
+
+from django.conf import settings
 from django.utils import timezone
-from django_q.models import OrmQ, Schedule  # noqa: TID251
+from django_q.models import OrmQ, Schedule, Task  # noqa: TID251
 from django_q.tasks import async_task, result  # noqa: TID251
 
-from instances import holds, image_catalogue, reconcile, watchdog
+from instances import holds, image_catalogue, reconcile, retention, watchdog
 from instances.cluster import Leftovers
-from instances.jobs import card_work, leases, runner
+from instances.jobs import card_work, leases, overdue, runner
 
-_EVERY_MINUTE = ("instances.tasks.enqueue_due_jobs", "instances.tasks.look_after_fleet")
+# How often, in minutes.
+_SCHEDULES = {
+    "instances.tasks.enqueue_due_jobs": 1,
+    "instances.tasks.look_after_fleet": 1,
+    "instances.tasks.prune": 60,
+}
 
 
 def enqueue_job(job_id: int) -> None:
@@ -31,7 +39,15 @@ def enqueue_due_jobs() -> int:
         enqueue_job(job_id)
     for image_id in image_catalogue.due_images():
         enqueue_image(image_id)
+    overdue.tell_of_overdue()
     return len(job_ids)
+
+
+def prune() -> dict[str, int]:
+    """Delete what is old; returns how many rows, by table."""
+    age = timedelta(days=settings.KEEP_TASKS_DAYS)
+    old = Task.objects.filter(stopped__lt=timezone.now() - age)
+    return {**retention.prune(), Task.__name__: retention.delete_all(old)}
 
 
 def put_back(left: Leftovers) -> None:
@@ -87,20 +103,20 @@ def answer() -> str:
 
 def workers_answer(wait_s: float) -> bool:
     """Say whether a worker ran a task within `wait_s` seconds."""
-    task_id = async_task("instances.tasks.answer", task_name="sign of life")
+    task_id = async_task("instances.tasks.answer", task_name="sign of life", save=True)
     return result(task_id, wait=int(wait_s * 1000)) == "alive"
 
 
 def ensure_schedules() -> None:
     """Have exactly the schedules that the code names."""
-    Schedule.objects.exclude(func__in=_EVERY_MINUTE).delete()
-    for func in _EVERY_MINUTE:
+    Schedule.objects.exclude(func__in=_SCHEDULES).delete()
+    for func, minutes in _SCHEDULES.items():
         Schedule.objects.update_or_create(
             func=func,
             defaults={
                 "name": func.rsplit(".", 1)[1],
                 "schedule_type": Schedule.MINUTES,
-                "minutes": 1,
+                "minutes": minutes,
                 "repeats": -1,
             },
         )

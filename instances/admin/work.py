@@ -4,13 +4,22 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
-from unfold.decorators import display
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 
+from instances.actions.cancel_job import cancel_job
 from instances.choices import ENDED_JOB_STATES, JobState
+from instances.exceptions import CannotCancel
 from instances.models import Event, Job, JobStep
+from inventory.admin.dialogs import (
+    ReasonForm,
+    actor_with_reason,
+    leave_dialog,
+    object_or_404,
+)
 from inventory.admin.read_only import ReadOnlyAdmin, ReadOnlyInline
 
 JOB_COLOURS = {
@@ -76,6 +85,46 @@ class JobAdmin(ReadOnlyAdmin):
         "internal_detail",
     )
     readonly_fields = ("subject",)
+    actions_detail = ("cancel_job",)
+
+    def has_cancel_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        if not request.user.has_perm("instances.change_job"):
+            return False
+        # What was sent is judged by the action, which says why it refuses.
+        if request.method == "POST":
+            return True
+        job = object_or_404(self, request, object_id or "")
+        return bool(job.state == JobState.QUEUED)
+
+    @action(
+        description="Cancel",
+        icon="cancel",
+        variant=ActionVariant.DANGER,
+        permissions=["cancel"],
+        attrs={"aria-label": "Cancel this job", "role": "button"},
+        dialog={
+            "title": "Cancel this job?",
+            "description": "It has not begun. A launch's cards, cores and memory are "
+            "free again, and the customer is told that it was cancelled.",
+            "form_class": ReasonForm,
+            "form_submit_text": "Cancel the job",
+            "submit_variant": "danger",
+        },
+    )
+    def cancel_job(
+        self, request: HttpRequest, form: ReasonForm, object_id: str
+    ) -> HttpResponse:
+        job: Any = object_or_404(self, request, object_id)
+        url = reverse("admin:instances_job_change", args=[job.pk])
+        who = actor_with_reason(request, form)
+        try:
+            cancel_job(job.pk, who)
+        except CannotCancel as error:
+            return leave_dialog(request, url, refused=str(error))
+        self.log_change(request, job, f"cancelled: {who.reason}")
+        return leave_dialog(request, url, done=f"{job} was cancelled.")
 
     @display(description="state", ordering="state", label=dict(JOB_COLOURS))
     def shown_state(self, job: Job) -> tuple[str, str]:

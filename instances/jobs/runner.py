@@ -91,10 +91,10 @@ def _work(lease: Lease, connect_to: Connector) -> list[int]:
         logger.exception("job %s took longer than a task may", lease.job.pk)
         lease.let_go(not_before=Now() + timedelta(seconds=POSTPONE_S))
         raise
-    return _next_jobs(lease.job)
+    return next_jobs(lease.job)
 
 
-def _next_jobs(job: Job) -> list[int]:
+def next_jobs(job: Job) -> list[int]:
     """Return the jobs that wait for this one, once it has ended."""
     job.refresh_from_db(fields=["state"])
     if job.state not in ENDED_JOB_STATES:

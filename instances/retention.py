@@ -1,0 +1,115 @@
+"""Delete what is old and nobody needs; claims, ledger and who had what stay for ever.
+
+KEPT_FOR_EVER and RULES name every table of ours between them, so that a new one cannot
+grow unnoticed.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db.models import Model, Q, QuerySet
+from django.db.models.functions import Now
+
+from instances.choices import ENDED_JOB_STATES, ENDED_PHASES, EventStatus, JobKind
+from instances.models import ApiChange, Event, Job
+from inventory.models import Alert, Discrepancy
+
+_BATCH = 1000
+# An hour's run leaves the rest to the next: a table that was never pruned is no hurry.
+_BATCHES = 50
+
+# Who had which hardware when, what was sold, who may do what; the rest is as many as
+# there are hosts, plans, people and tokens.
+KEPT_FOR_EVER = frozenset(
+    {
+        *("flags.Flag", "instances.Account", "instances.ApiToken", "instances.Plan"),
+        *("instances.GpuQuota", "instances.Image", "instances.HostImage"),
+        *("instances.Instance", "instances.Reservation", "instances.SSHKey"),
+        *("instances.Tag", "inventory.AddressPool", "inventory.AddressClaim"),
+        *("inventory.Card", "inventory.CardCheck", "inventory.CardClaim"),
+        *("inventory.CardEvent", "inventory.CardFunction", "inventory.CheckImage"),
+        *("inventory.GpuModel", "inventory.GuestSetup", "inventory.Host"),
+        *("inventory.HostCpu", "inventory.NodeClaim", "inventory.NumaNode"),
+        *("inventory.PciId", "inventory.Region", "instances.UsageInterval"),
+        # Rows that go with another: with their job, their token, their use.
+        *("instances.JobStep", "instances.TokenRate", "instances.SeedSettings"),
+        "instances.PendingResize",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """expired: the rows of `model` that may go, given how long rows are kept."""
+
+    model: type[Model]
+    days: Callable[[], int]
+    expired: Callable[[timedelta], QuerySet[Any]]
+
+
+def _jobs(age: timedelta) -> QuerySet[Any]:
+    # The page of an instance that lives tells how it was launched.
+    launches = Q(kind__startswith=JobKind.LAUNCH) & ~Q(instance__phase__in=ENDED_PHASES)
+    return Job.objects.filter(
+        state__in=ENDED_JOB_STATES, finished_at__lt=Now() - age
+    ).exclude(launches)
+
+
+def _events(age: timedelta) -> QuerySet[Any]:
+    under_way = (EventStatus.SCHEDULED, EventStatus.STARTED)
+    return Event.objects.filter(created_at__lt=Now() - age).exclude(
+        status__in=under_way
+    )
+
+
+RULES = (
+    Rule(Job, lambda: settings.KEEP_JOBS_DAYS, _jobs),
+    Rule(Event, lambda: settings.KEEP_EVENTS_DAYS, _events),
+    Rule(
+        ApiChange,
+        lambda: settings.KEEP_API_CHANGES_DAYS,
+        lambda age: ApiChange.objects.filter(created_at__lt=Now() - age),
+    ),
+    Rule(
+        Alert,
+        lambda: settings.KEEP_OBSERVATIONS_DAYS,
+        lambda age: Alert.objects.filter(cleared_at__lt=Now() - age),
+    ),
+    Rule(
+        Discrepancy,
+        lambda: settings.KEEP_OBSERVATIONS_DAYS,
+        lambda age: Discrepancy.objects.filter(resolved_at__lt=Now() - age),
+    ),
+    Rule(
+        Session,
+        lambda: 0,
+        lambda age: Session.objects.filter(expire_date__lt=Now() - age),
+    ),
+)
+
+
+def prune() -> dict[str, int]:
+    """Delete what is due of each table, in batches; return how many rows, by table."""
+    return {
+        rule.model.__name__: delete_all(rule.expired(timedelta(days=rule.days())))
+        for rule in RULES
+    }
+
+
+def delete_all(rows: QuerySet[Any]) -> int:
+    """Delete rows in transactions of a bounded size, with those that go along."""
+    return sum(_batches(rows))
+
+
+def _batches(rows: QuerySet[Any]) -> Iterator[int]:
+    for _ in range(_BATCHES):
+        keys = list(rows.order_by("pk").values_list("pk", flat=True)[:_BATCH])
+        if keys:
+            rows.model.objects.filter(pk__in=keys).delete()
+            yield len(keys)
+        if len(keys) < _BATCH:
+            return
