@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.db.models.functions import Now
 
-from instances.choices import CARD_JOBS, JobKind, JobState
+from instances.choices import CARD_JOBS, RESIZES, JobKind, JobState
 from instances.exceptions import CannotCancel
 from instances.jobs import progress, runner
 from instances.models import Job
@@ -39,7 +39,7 @@ def cancel_job(job_id: int, who: Actor) -> None:
             instance = job.for_instance
             reason = f"launch of {instance.label} cancelled before it began"
             release_all(instance.uuid, Actor(who.name, f"{reason}: {who.reason}"[:500]))
-        elif kind is JobKind.RESIZE:
+        elif kind in RESIZES:
             why = f"cancelled before it began: {who.reason}"
             give_up_next(job.for_instance.pk, Actor(who.name, why[:500]))
         # Queued is what no worker ever took: whoever changes the state first has it.
