@@ -20,18 +20,21 @@ def begin_usage(instance_id: int) -> None:
     """
     if UsageInterval.objects.filter(instance=instance_id).exists():
         return
-    instance = Instance.objects.select_related("plan", "account").get(pk=instance_id)
+    instance = Instance.objects.select_related("plan", "account", "region").get(
+        pk=instance_id
+    )
     assert instance.ready_at is not None  # noqa: S101 -- a constraint of the table
     _open(instance, instance.plan, instance.ready_at)
 
 
 def _open(instance: Instance, plan: Plan, since: datetime) -> None:
+    price = plan.price_in(instance.region)
     UsageInterval.objects.create(
         instance=instance,
         plan=plan,
         starts_at=since,
-        price_hourly=plan.price_hourly,
-        price_monthly=plan.price_monthly,
+        price_hourly=price.price_hourly,
+        price_monthly=price.price_monthly,
         is_billed=not instance.account.is_employee,
     )
 

@@ -97,6 +97,10 @@ class Plan(models.Model):
     def __str__(self) -> str:
         return self.label
 
+    def price_in(self, region: Region) -> "Plan | RegionPrice":
+        """Return what has the plan's prices in a region."""
+        return self.region_prices.filter(region=region).first() or self
+
 
 class RegionPrice(models.Model):
     """What a plan costs in a region where it costs other than elsewhere, in US dollars."""

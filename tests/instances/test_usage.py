@@ -19,13 +19,20 @@ from instances.actions.launch import launch
 from instances.actions.power import boot
 from instances.choices import Phase
 from instances.jobs import runner
-from instances.models import Account, Instance, Job, Plan, UsageInterval
+from instances.models import (
+    Account,
+    Instance,
+    Job,
+    Plan,
+    RegionPrice,
+    UsageInterval,
+)
 from instances.price import Month
 from instances.usage_audit import audit_usage
 from instances.usage_report import totals, usage_of
 from inventory.choices import HostPolicy
 from inventory.exceptions import HypervisorError
-from inventory.models import Host, NodeClaim
+from inventory.models import Host, NodeClaim, Region
 from tests.builders import make_account, make_host, make_order, make_plan
 from tests.instances.test_card_checks import work
 from tests.simulated import Faulty, SimulatedHypervisor
@@ -91,6 +98,25 @@ def test_usage_begins_when_it_is_ready_and_ends_with_the_claims(
     assert interval.ends_at == released_at(instance)
     assert UsageInterval.objects.count() == 1
     assert audit_usage().differences == []
+
+
+def test_region_with_prices_of_its_own_bills_those(
+    hypervisor: SimulatedHypervisor,
+) -> None:
+    order = make_order()
+    RegionPrice.objects.create(
+        plan=Plan.objects.get(slug=order.plan),
+        region=Region.objects.get(slug=order.region),
+        price_hourly=Decimal(2),
+        price_monthly=Decimal(1200),
+    )
+
+    instance = launch(order)
+    work([Job.objects.get(instance=instance).pk], hypervisor)
+
+    interval = UsageInterval.objects.get()
+    assert interval.price_hourly == Decimal(2)
+    assert interval.price_monthly == Decimal(1200)
 
 
 def test_launch_left_off_costs_from_when_it_is_ready(

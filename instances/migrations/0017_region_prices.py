@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0015_resize_guards"),
+        ("instances", "0016_job_lease_holder"),
         ("inventory", "0010_address_guards"),
     ]
 
