@@ -34,6 +34,7 @@ PLAN = "lab-standard-2"
 MEMORY_MIB, DISK_MIB = 640, 3072
 PASSWORD, NEW_PASSWORD = "Sonnenblume-7", "Ringelblume-8"
 OWN_PASSWORD = "Kornblume-9"
+BUSY = [{"reason": "Linode busy."}]
 BOOT_S = 900
 USER_DATA = b"""#!/bin/sh
 exec > /dev/ttyS0
@@ -128,8 +129,11 @@ class Guest:
         (self.address,) = customer.wait_for(self.id, "running")["ipv4"]
 
     def act(self, verb: str, then: str, **fields: object) -> None:
-        """Ask for a verb, and wait until the machine is what follows it."""
-        status, answer = self._customer.call("POST", f"{self.path}/{verb}", fields)
+        """Ask for a verb once nothing is under way, and wait for what follows it."""
+        status, answer = 400, {"errors": BUSY}
+        while (status, answer) == (400, {"errors": BUSY}):
+            time.sleep(1)
+            status, answer = self._customer.call("POST", f"{self.path}/{verb}", fields)
         assert status == 200, answer
         self.wait_for(then)
 
