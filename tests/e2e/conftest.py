@@ -7,7 +7,7 @@ that starts them with `make run`. Logs: `.local/log/e2e-*.log`.
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,8 @@ class Stack:
     rows: Rows
     # What was waited for and did not come.
     in_vain: list[str] = field(default_factory=list)
+    # What its worker's settings are besides.
+    worker_env: dict[str, str] = field(default_factory=dict)
 
     def manage(self, *arguments: str, stdin: str = "") -> str:
         """Run manage.py on the stack's database and return its standard output."""
@@ -105,14 +107,29 @@ class Stack:
         self.manage("wait_for_cards", "--timeout", str(patience_s))
         self.in_vain.clear()
 
+    def _worker(self) -> Django:
+        return replace(self.django, env={**self.django.env, **self.worker_env})
+
     def stop_worker(self) -> None:
         """End the worker, as a crash of its machine would: jobs stay where they are."""
-        self.services.stop(self.django.worker().name)
+        self.services.stop(self._worker().worker().name)
 
     def start_worker(self) -> None:
         """Start the worker again and wait until it works."""
-        self.services.ensure(self.django.worker())
-        wait_for_worker(self.services, self.django)
+        django = self._worker()
+        self.services.ensure(django.worker())
+        wait_for_worker(self.services, django)
+
+    @contextmanager
+    def worker_with(self, **env: str) -> Iterator[None]:
+        """Have a worker with other settings for a while."""
+        self.worker_env.update(env)
+        self.start_worker()
+        try:
+            yield
+        finally:
+            self.worker_env.clear()
+            self.start_worker()
 
     @contextmanager
     def unwatched(self) -> Iterator[None]:
@@ -126,17 +143,9 @@ class Stack:
             self.rows(due.format("2000-01-01T00:00Z"))
             self.services.ensure(self.django.watch())
 
-    @contextmanager
-    def sanitising_off(self) -> Iterator[None]:
+    def sanitising_off(self) -> AbstractContextManager[None]:
         """Have cards go from tenant to tenant as they are, which saves minutes."""
-        env = {**self.django.env, "GPUCLOUD_LAB_SKIPS_SANITISING": "true"}
-        skipping = replace(self.django, env=env)
-        self.services.ensure(skipping.worker())
-        wait_for_worker(self.services, skipping)
-        try:
-            yield
-        finally:
-            self.start_worker()
+        return self.worker_with(GPUCLOUD_LAB_SKIPS_SANITISING="true")
 
     def enrol(self, name: str, libvirt_uri: str) -> None:
         """Have one more host in the inventory."""

@@ -1,12 +1,10 @@
 """A guest that is switched off and on and made anew keeps what it holds, on real libvirt."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from deploy.local.probes import wait_for_worker
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.supervised import SupervisedHypervisor
 from inventory.hypervisor.xml import parse_domain
@@ -34,16 +32,10 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def hasty(stack: Stack) -> Iterator[None]:
     """Unplug guests soon, as these heed no ACPI, and hand cards on as they are."""
-    env = {
-        **stack.django.env,
-        "GPUCLOUD_SHUTDOWN_GRACE_S": "3",
-        "GPUCLOUD_LAB_SKIPS_SANITISING": "true",
-    }
-    hasty = replace(stack.django, env=env)
-    stack.services.ensure(hasty.worker())
-    wait_for_worker(stack.services, hasty)
-    yield
-    stack.start_worker()
+    with stack.worker_with(
+        GPUCLOUD_SHUTDOWN_GRACE_S="3", GPUCLOUD_LAB_SKIPS_SANITISING="true"
+    ):
+        yield
 
 
 def does(customer: Customer, instance_id: int, verb: str, body: Any = None) -> None:
