@@ -37,7 +37,7 @@ KEPT_FOR_EVER = frozenset(
         *("inventory.PciId", "inventory.Region", "instances.UsageInterval"),
         # Rows that go with another: with their job, their token, their use.
         *("instances.JobStep", "instances.TokenRate", "instances.SeedSettings"),
-        "instances.PendingResize",
+        *("instances.PendingResize", "instances.RegionPrice"),
     }
 )
 

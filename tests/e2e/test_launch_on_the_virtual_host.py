@@ -204,10 +204,10 @@ def test_used_card_is_refused_by_libvirt_and_the_launch_is_undone(
     )
     # The next launch takes the neighbour of the first card: best fit fills the node.
     neighbour = next(slot for slot in free if slot[:6] == claimed["cards"][0][:6])
-    hypervisor.define_domain(stranger_on(f"{neighbour}.0", stranger))
     # Reconciliation would see the stranger and keep the card from sale: this is about
     # the time until then.
     with stack.unwatched():
+        hypervisor.define_domain(stranger_on(f"{neighbour}.0", stranger))
         try:
             hypervisor.start_domain(stranger)
 

@@ -217,7 +217,9 @@ def test_linux_guest_lives_as_its_customer_asks(stack: Stack, guest: Guest) -> N
 
     # What the customer does inside is theirs: it stays off, though its watchdog is on, and
     # no later boot undoes the password.
-    guest.ssh(f"echo root:{OWN_PASSWORD} | chpasswd; systemctl poweroff --no-block")
+    guest.ssh(
+        f"echo root:{OWN_PASSWORD} | chpasswd -c SHA512; systemctl poweroff --no-block"
+    )
     guest.wait_for("offline")
     guest.act("boot", "running")
     assert guest.has_password(OWN_PASSWORD)

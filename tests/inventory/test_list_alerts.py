@@ -61,8 +61,9 @@ def test_warnings_are_listed_and_what_passes_by_itself_is_not() -> None:
         "warning: host-a: probe/hot since 2026-01-31T12:00:00Z "
         f"(alert {alert.pk}): It is hot.",
         "warning: host-a: domain_off since 2026-01-31T12:00:00Z "
-        f"(discrepancy {row.pk}): as told The guest has powered off or crashed; its cards "
-        "stay held. Tell the customer, or start the domain on the host with virsh.",
+        f"(discrepancy {row.pk}): as told The guest crashed or was unplugged on its "
+        "host, and nothing starts it again: its watchdog is off or was given up. Its "
+        "cards stay held. Boot the instance.",
     ]
 
 
