@@ -104,6 +104,7 @@ def _short(facts: HostFacts) -> dict[str, str | int]:
         "board": facts.board,
         "card": facts.card,
         "debug_port": facts.debug_port,
+        "tiny_disk": facts.tiny_disk,
     }
 
 
