@@ -45,6 +45,8 @@ class ResizeForm(BaseDialogForm):
             plans = plans_that_fit(instance, plans)
         choice = self.fields["plan"]
         assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 -- as above
+        if not plans:
+            choice.help_text = "No other plan fits on its own host now."
         choice.queryset = Plan.objects.filter(pk__in=[plan.pk for plan in plans])
 
 
