@@ -29,7 +29,7 @@ from instances.exceptions import JobAbandoned, LeaseLost, StepFailed, WorkerStop
 from instances.jobs import card_work, progress
 from instances.jobs.failure import Failure
 from instances.jobs.leases import Lease, acquire, same_subject
-from instances.jobs.queueing import queue
+from instances.jobs.queueing import queue, write_steps
 from instances.jobs.steps import Step
 from instances.jobs.subjects import Connector, subject_of
 from instances.jobs.workflows import UNDONE_ON_FAILURE, WAITS_FOR_HOST, WORKFLOWS
@@ -152,7 +152,16 @@ class _Worker:
         return None
 
     def _rows(self) -> list[JobStep]:
-        return list(JobStep.objects.filter(job=self.job).order_by("position"))
+        """Return a row for each step, also of a job that an older release queued."""
+        rows = list(JobStep.objects.filter(job=self.job).order_by("position"))
+        if [row.name for row in rows] == [step.name for step in self.steps]:
+            return rows
+        states = {row.name: row.state for row in rows}
+        with transaction.atomic():
+            self.lease.fenced(lease_token=self.lease.token)
+            JobStep.objects.filter(job=self.job).delete()
+            write_steps(self.job, states)
+        return self._rows()
 
     def _do_steps(self) -> Failure | None:
         rows = self._rows()

@@ -266,6 +266,22 @@ def test_attempts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_claims() == (0, 0)
 
 
+def test_job_of_an_older_release_gets_the_steps_of_this_one() -> None:
+    host = SimulatedHypervisor()
+    _, job = launched()
+    job.steps.exclude(
+        name__in=("hold_claims", "define_domain", "start_domain")
+    ).delete()
+    job.steps.filter(name="hold_claims").update(state="done")
+
+    run_all([job.pk], host)
+
+    job.refresh_from_db()
+    assert job.state == "succeeded"
+    steps = list(job.steps.order_by("position").values_list("name", "state"))
+    assert steps == [(step.name, "done") for step in WORKFLOWS[JobKind.LAUNCH]]
+
+
 def test_worker_that_lost_its_lease_writes_nothing_more() -> None:
     host = SimulatedHypervisor()
     _instance, job = launched()
