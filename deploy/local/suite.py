@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from deploy.local import postgres
-from deploy.local.databases import create_database
+from deploy.local.databases import create_database, drop_database
 from deploy.local.environment import with_inherited
 from deploy.local.layout import Layout
 from deploy.local.locks import exclusive, is_held
@@ -65,12 +65,14 @@ def _pytest(layout: Layout, env: dict[str, str], arguments: Sequence[str]) -> in
     log = layout.logs / "test-quick.log"
     quick_url = create_database(env["DATABASE_URL"], QUICK_DATABASE)
     print(f"-> pytest: what needs no virtual host, into {log}", flush=True)
-    with log.open("wb") as output:
-        quick = _start(
-            layout, {**env, "DATABASE_URL": quick_url}, ["-m", f"not ({SLOW})"], output
-        )
-        print("-> pytest: what needs one", flush=True)
-        status = _wait([_start(layout, env, ["-m", SLOW]), quick])
+    try:
+        with log.open("wb") as output:
+            quick_env = {**env, "DATABASE_URL": quick_url}
+            quick = _start(layout, quick_env, ["-m", f"not ({SLOW})"], output)
+            print("-> pytest: what needs one", flush=True)
+            status = _wait([_start(layout, env, ["-m", SLOW]), quick])
+    finally:
+        drop_database(env["DATABASE_URL"], QUICK_DATABASE)
     print("-> pytest: what needs no virtual host", flush=True)
     print(log.read_text(errors="replace"), end="", flush=True)
     return status

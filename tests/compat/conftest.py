@@ -33,7 +33,7 @@ from deploy.local.suite import COMPAT_LOCK
 
 DATABASE = "gpucloud_compat"
 OTHER_STACK_S = 1800
-# How long a simulated host takes to start a machine: `make test-transient` takes 20.
+# How long a simulated host takes to start a machine: `make transient` takes 20.
 START_S = float(os.environ.get("GPUCLOUD_COMPAT_START_S", "1"))
 ACCOUNTS = ("compat", "stranger")
 # Regions claim them so that the peers' own tests find one to be in.
