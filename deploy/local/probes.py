@@ -6,7 +6,7 @@ import http.client
 import time
 from collections.abc import Callable
 
-from deploy.local.django import WEB, WORKER, Django
+from deploy.local.django import WEB, Django
 from deploy.local.ports import LOOPBACK
 from deploy.local.problems import CommandFailed, NotAnswering
 from deploy.local.services import ServiceRegistry
@@ -62,7 +62,7 @@ def wait_for_worker(registry: ServiceRegistry, django: Django) -> None:
     try:
         django.manage("worker_alive", "--wait", str(WORKER_ANSWER_S))
     except CommandFailed as error:
-        gone = registry.running(WORKER) is None
+        gone = registry.running(django.worker().name) is None
         raise NotAnswering(
             "the worker ended at its start" if gone else "the worker does not answer",
             f"see its log above, and {error.log}",

@@ -112,20 +112,26 @@ def _plan(cards: int) -> dict[str, str]:
 
 
 def worker_killed(stack: Stack) -> None:
-    record = stack.services.records()[stack.django.worker().name]
-    for pid in family(record.process.pid):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    kill(stack, stack.django.worker().name)
     stack.start_worker()
 
 
 def web_killed(stack: Stack) -> None:
     web = stack.django.web(stack.port)
-    for pid in family(stack.services.records()[web.name].process.pid):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    kill(stack, web.name)
     stack.services.ensure(web)
     wait_for_web(stack.services, stack.django, stack.port)
+
+
+def kill(stack: Stack, service: str) -> None:
+    """End a service and all of its children at once, as a crash of its machine would."""
+    first = stack.services.records()[service].process.pid
+    for pid in family(first):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    # Ours, and a zombie until somebody asks.
+    with suppress(ChildProcessError):
+        os.waitpid(first, 0)
 
 
 def libvirtd_killed(stack: Stack) -> None:

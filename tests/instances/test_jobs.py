@@ -16,6 +16,7 @@ from instances.jobs.workflows import WORKFLOWS
 from instances.models import Event, Instance, Job, JobStep
 from inventory.choices import HostConnection
 from inventory.exceptions import HostUnreachable, HypervisorError
+from inventory.hypervisor.port import DomainState
 from inventory.models import Card, CardClaim, CardEvent, Host, NodeClaim
 from tests.builders import (
     GPU_FLAG,
@@ -476,6 +477,26 @@ def test_guest_that_dies_at_once_fails_the_launch() -> None:
     job.refresh_from_db()
     assert job.public_message == "The machine stopped right after its start."
     assert (host.states, open_claims()) == ({}, (0, 0))
+
+
+def test_guest_that_the_host_is_still_starting_is_waited_for() -> None:
+    """A worker died in its start; the host goes on with it, and shows it as paused."""
+    host = SimulatedHypervisor()
+    instance, job = launched()
+    uuid, looks = str(instance.uuid), []
+
+    def before(name: str) -> None:
+        if host.states.get(uuid) is DomainState.RUNNING and not looks:
+            host.states[uuid] = DomainState.PAUSED
+        if name == "domain_state" and host.states.get(uuid) is DomainState.PAUSED:
+            looks.append(name)
+            if len(looks) == 3:
+                host.states[uuid] = DomainState.RUNNING
+
+    run(job, Faulty(host, before))
+
+    instance.refresh_from_db()
+    assert (instance.phase, len(looks)) == ("running", 3)
 
 
 def test_domain_with_other_hardware_than_claimed_fails_the_launch() -> None:
