@@ -83,6 +83,9 @@ class Soak:
 
     def _do(self, verb: str, instance: dict[str, Any]) -> None:
         path = f"{INSTANCES}/{instance.get('id')}"
+        if verb in ("create", "resize"):
+            # Else most are refused: what the last cycle let go of is still being cleaned.
+            self.stack.wait_for_cards()
         if verb == "create":
             cards = self.random.randint(1, instance["free"])
             body = {"region": "us-east", "image": "gpucloud/probe"}
