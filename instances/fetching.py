@@ -8,8 +8,10 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -20,8 +22,17 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
 _SOCKET_TIMEOUT_S = 30.0
 _PART_BYTES = 1 << 20
-# Addresses that stand for others, which may be private: NAT64 and 6to4.
-_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "2002::/16")))
+# Addresses that stand for others, which may be private (NAT64, 6to4, IPv4-compatible and
+# IPv4-translated), and those that sites once had for themselves.
+_TRANSLATED = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            *("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16"),
+            *("::/96", "::ffff:0:0:0/96", "fec0::/10"),
+        ),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +48,32 @@ def fetched(url: str, limits: Limits) -> Iterator[bytes]:
     """Give the content of `url` part by part. Raises ImageUnusable, which says why."""
     deadline = time.monotonic() + limits.timeout_s
     for _ in range(_MOST_REDIRECTS + 1):
-        connection = _connect(urlsplit(url), limits)
         try:
-            response = _ask(connection, urlsplit(url))
-            if response.status in _REDIRECTS:
-                url = urljoin(url, response.headers.get("Location", ""))
-                continue
-            if response.status != http.client.OK:
-                raise ImageUnusable(f"{url} answered {response.status}.")
-            yield from _parts(response, limits, deadline)
-            return
-        except (OSError, http.client.HTTPException) as error:
-            raise ImageUnusable(f"{url} could not be read: {error}.") from error
-        finally:
-            connection.close()
-    raise ImageUnusable(f"{url}: more than {_MOST_REDIRECTS} redirects.")
+            with _connected(urlsplit(url), limits, deadline) as connection:
+                response = _ask(connection, urlsplit(url))
+                if response.status in _REDIRECTS:
+                    url = urljoin(url, response.headers.get("Location", ""))
+                    continue
+                if response.status != http.client.OK:
+                    raise ImageUnusable(f"{shown(url)} answered {response.status}.")
+                yield from _parts(response, limits, deadline)
+                return
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if time.monotonic() >= deadline:
+                raise ImageUnusable(
+                    f"The file was not fetched within {limits.timeout_s:g} s "
+                    "(GPUCLOUD_IMAGE_FETCH_TIMEOUT_S)."
+                ) from error
+            raise ImageUnusable(f"{shown(url)} could not be read: {error}.") from error
+    raise ImageUnusable(f"{shown(url)}: more than {_MOST_REDIRECTS} redirects.")
+
+
+def shown(url: str) -> str:
+    """Return an address without what may be secret: user, password and query."""
+    bare = url.partition("?")[0].partition("#")[0]
+    scheme, mark, rest = bare.partition("://")
+    netloc, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{netloc.rpartition('@')[2]}{slash}{path}"
 
 
 def _parts(
@@ -68,14 +90,11 @@ def _parts(
         received += len(part)
         if received > limits.max_bytes:
             raise too_large
-        if time.monotonic() > deadline:
-            raise ImageUnusable(
-                f"The file was not fetched within {limits.timeout_s:.0f} s "
-                "(GPUCLOUD_IMAGE_FETCH_TIMEOUT_S)."
-            )
+        if time.monotonic() >= deadline:
+            raise TimeoutError
         yield part
     if response.length:
-        raise ImageUnusable("The connection ended before the file did.")
+        raise OSError("the connection ended before the file did")
 
 
 def _ask(
@@ -87,27 +106,51 @@ def _ask(
     return connection.getresponse()
 
 
-def _connect(url: SplitResult, limits: Limits) -> http.client.HTTPConnection:
-    """Open a connection to the one address that the name was checked by."""
-    try:
-        host, port = url.hostname, url.port
-    except ValueError as error:
-        raise ImageUnusable(f"{url.geturl()} is no address.") from error
+@contextmanager
+def _connected(
+    url: SplitResult, limits: Limits, deadline: float
+) -> Iterator[http.client.HTTPConnection]:
+    """Give a connection to the one address that the name was checked by.
+
+    It is cut at the deadline, however slowly the other side sends.
+    """
+    host, port = url.hostname, url.port
     if url.scheme not in SCHEMES or not host:
-        raise ImageUnusable(f"{url.geturl()}: only http and https can be fetched.")
+        raise ImageUnusable(
+            f"{shown(url.geturl())}: only http and https can be fetched."
+        )
     port = port or (443 if url.scheme == "https" else 80)
     address = _address_of(host, port, limits)
     connection = http.client.HTTPConnection(host, port, timeout=_SOCKET_TIMEOUT_S)
+    cut = threading.Timer(max(0, deadline - time.monotonic()), _cut, [connection])
+    cut.daemon = True
+    cut.start()
     try:
-        plain = socket.create_connection((address, port), _SOCKET_TIMEOUT_S)
+        _open(connection, address, is_secret=url.scheme == "https")
+        yield connection
+    finally:
+        cut.cancel()
+        connection.close()
+
+
+def _open(
+    connection: http.client.HTTPConnection, address: str, *, is_secret: bool
+) -> None:
+    host = connection.host
+    try:
+        plain = socket.create_connection((address, connection.port), _SOCKET_TIMEOUT_S)
         connection.sock = plain
-        if url.scheme == "https":
+        if is_secret:
             context = ssl.create_default_context()
             connection.sock = context.wrap_socket(plain, server_hostname=host)
     except OSError as error:
-        connection.close()
         raise ImageUnusable(f"{host} cannot be reached: {error}.") from error
-    return connection
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _address_of(host: str, port: int, limits: Limits) -> str:

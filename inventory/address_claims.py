@@ -6,6 +6,7 @@ Every function runs in the caller's transaction; the constraints are the last wo
 from collections.abc import Iterable
 from uuid import UUID
 
+import psycopg
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
 
@@ -13,6 +14,7 @@ from inventory.exceptions import NoAddress
 from inventory.ledger import clock
 from inventory.models import AddressClaim, AddressPool, Host
 
+_TAKEN, _OF_POOL = "address_one_open_claim", "claimed_address_of_pool"
 # Where the search begins depends on the consumer: claims that are made at once seldom want
 # the same address, and one that was just released seldom goes to the next in line.
 _FREE = """
@@ -54,10 +56,19 @@ def _claim_of(pool: AddressPool, consumer: UUID) -> AddressClaim | None:
                 return AddressClaim.objects.create(
                     pool=pool, address=address, consumer=consumer, claimed_at=clock()
                 )
-        except IntegrityError:
-            if open_address_of(consumer) is not None:
+        except IntegrityError as error:
+            constraint = _violated(error)
+            if constraint == _OF_POOL:
+                # Staff have just changed its range.
+                pool.refresh_from_db()
+            elif constraint != _TAKEN:
                 raise
     return None
+
+
+def _violated(error: IntegrityError) -> str | None:
+    cause = error.__cause__
+    return cause.diag.constraint_name if isinstance(cause, psycopg.Error) else None
 
 
 def _free_address(pool: AddressPool, consumer: UUID) -> str | None:

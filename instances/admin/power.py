@@ -10,9 +10,9 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
 )
 
 from instances.actions import power
@@ -55,9 +55,8 @@ class PasswordForm(BaseDialogForm):
     root_pass = forms.CharField(
         label="New root password",
         strip=False,
-        widget=UnfoldAdminTextInputWidget(
-            attrs={"type": "password", "autocomplete": "new-password"}
-        ),
+        # It is not sent back when it is refused.
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
         help_text="7 to 128 characters of two classes or more. The guest takes it at its "
         "next boot.",
     )

@@ -180,6 +180,8 @@ RESERVATION_FIELDS = {
     "created": Field("created_at", Kind.MOMENT),
     "expires": Field("expires_at", Kind.MOMENT),
 }
+DISK_FIELDS = {"label": Field("label"), "size": Field("size", Kind.INTEGER)}
+CONFIG_FIELDS = {"label": Field("label")}
 QUOTA_FIELDS = {
     "gpu_model": Field("gpu_model"),
     "used": _number("used"),

@@ -1,6 +1,6 @@
 """Addresses for guests, and who has which: pools and claims."""
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 
 from django.contrib.postgres.constraints import ExclusionConstraint
@@ -13,6 +13,9 @@ from django.db.models import F, Q
 from inventory.addresses import mac_of, slaac_of
 from inventory.models.host import Host
 from inventory.models.region import Region
+
+# Every claim looks through the range.
+MOST_ADDRESSES = 65536
 
 
 class CidrField(models.Field):
@@ -32,7 +35,7 @@ class AddressPool(models.Model):
     """A range of IPv4 addresses of one network, for a region or for one host of it.
 
     The database refuses pools that overlap, and a range or gateway outside the network
-    (migration 0008): two instances can never have one address.
+    (migration 0010): two instances can never have one address.
     """
 
     name = models.SlugField(unique=True)
@@ -85,11 +88,33 @@ class AddressPool(models.Model):
         if self.host is not None and self.host.region_id != self.region_id:
             raise ValidationError({"host": f"{self.host} is in another region."})
         try:
-            IPv4Network(self.network)
+            network = IPv4Network(self.network)
         except ValueError as error:
             raise ValidationError({"network": f"Not a network: {error}."}) from error
+        self._check_range(network)
         if self.ipv6_prefix:
             self._check_prefix()
+
+    def _check_range(self, network: IPv4Network) -> None:
+        names = ("first", "last", "gateway")
+        if not all(getattr(self, name) for name in names):
+            return  # The form has said so.
+        first, last, gateway = (IPv4Address(getattr(self, name)) for name in names)
+        problems = {
+            name: f"Is not in {network}."
+            for name in names
+            if IPv4Address(getattr(self, name)) not in network
+        }
+        if last < first:
+            problems.setdefault("last", "Comes before the first address.")
+        elif int(last) - int(first) >= MOST_ADDRESSES:
+            problems.setdefault(
+                "last", f"A pool has {MOST_ADDRESSES} addresses at most."
+            )
+        if first <= gateway <= last:
+            problems.setdefault("gateway", "Is between the first and the last address.")
+        if problems:
+            raise ValidationError(problems)
 
     def _check_prefix(self) -> None:
         try:

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
 from inventory.choices import NetworkKind
+from inventory.models.claim import NodeClaim
 from inventory.models.host import Host
+
+_DISKS = ("disk_pool", "disk_folder")
 
 
 class GuestSetup(models.Model):
@@ -59,6 +63,20 @@ class GuestSetup(models.Model):
 
     def __str__(self) -> str:
         return f"guests of {self.host}"
+
+    def clean(self) -> None:
+        """Say what the database would refuse (migration 0013)."""
+        before = setup_of(self.host)
+        moved = [f for f in _DISKS if getattr(self, f) != getattr(before, f)]
+        held = NodeClaim.objects.filter(numa_node__host=self.host, released_at=None)
+        if moved and held.exists():
+            raise ValidationError(
+                dict.fromkeys(
+                    moved,
+                    "Disks of guests lie there: change it when nothing is held on the "
+                    "host.",
+                )
+            )
 
 
 def setups_of(hosts: Iterable[Host]) -> dict[int, GuestSetup]:

@@ -4,8 +4,10 @@ import hashlib
 import http.server
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,20 @@ class Site(http.server.BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "http://169.254.169.254/latest")
             self.end_headers()
+            return
+        if self.path == "/nowhere":
+            self.send_response(302)
+            self.send_header("Location", "http://[")
+            self.end_headers()
+            return
+        if self.path == "/drip":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(RAW)))
+            self.end_headers()
+            with suppress(OSError):
+                for byte in RAW:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.05)
             return
         if self.path == "/loop":
             self.send_response(302)
@@ -147,6 +163,10 @@ def test_raw_file_that_is_no_disk_is_refused() -> None:
         ("fd00::1", False),
         ("::ffff:127.0.0.1", False),
         ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("::ffff:0:7f00:1", False),
+        ("::7f00:1", False),
+        ("fec0::1", False),
         ("2002:7f00:1::", False),
     ],
 )
@@ -164,10 +184,22 @@ def test_fetch_follows_redirects_and_keeps_its_limits(site: str) -> None:
         ("/torn", limits, "could not be read|ended before"),
         ("/disk", Limits(100, 30, allows_private=True), "larger than"),
         ("/disk", Limits(1 << 20, -1, allows_private=True), "not fetched within"),
+        ("/drip", Limits(1 << 20, 0.5, allows_private=True), "not fetched within 0.5"),
+        ("/nowhere", limits, "could not be read"),
+        ("/ü", limits, "could not be read"),
         ("/disk", Limits(1 << 20, 30), "private network"),
     ):
         with pytest.raises(ImageUnusable, match=why):
             b"".join(fetched(site + path, narrow))
+
+
+def test_what_may_be_secret_in_an_address_is_not_told(site: str) -> None:
+    url = f"http://user:s3cret@{site.partition('//')[2]}/none?signature=abc"
+
+    with pytest.raises(ImageUnusable) as refused:
+        b"".join(fetched(url, Limits(1 << 20, 30, allows_private=True)))
+
+    assert str(refused.value) == f"{site}/none answered 404."
 
 
 def test_redirect_into_the_private_network_is_refused(
@@ -184,7 +216,7 @@ def test_redirect_into_the_private_network_is_refused(
     "url", ["file:///etc/passwd", "ftp://example.net/x", "http://", "https://a:b/"]
 )
 def test_other_schemes_and_torn_addresses_are_refused(url: str) -> None:
-    with pytest.raises(ImageUnusable, match=r"only http|no address"):
+    with pytest.raises(ImageUnusable, match=r"only http|could not be read"):
         b"".join(fetched(url, Limits(1, 1)))
 
 

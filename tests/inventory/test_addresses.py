@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory.address_claims import (
+    _claim_of,
     claim_address,
     open_address_of,
     open_addresses_of,
@@ -18,10 +19,15 @@ from inventory.address_claims import (
 )
 from inventory.addresses import link_local_of, mac_of, slaac_of
 from inventory.exceptions import NoAddress
+from inventory.free_host import free_host
+from inventory.ledger import Actor, claim, lock_host
 from inventory.models import AddressClaim, AddressPool
+from inventory.models.guest_setup import setup_of
+from inventory.topology import NodeShare
 from tests.builders import make_host, make_network, make_region
 
 pytestmark = pytest.mark.django_db
+WHY = Actor("user:tester", "a test")
 
 
 def test_mac_and_ipv6_follow_from_the_address() -> None:
@@ -119,6 +125,60 @@ def test_form_names_the_field_that_is_wrong() -> None:
     with pytest.raises(ValidationError) as caught:
         pool.clean()
     assert "network" in caught.value.message_dict
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("first", "10.8.0.1", "Is not in"),
+        ("last", "10.9.0.9", "Comes before"),
+        ("gateway", "10.9.0.12", "Is between"),
+        ("gateway", "10.10.0.1", "Is not in"),
+    ],
+)
+def test_form_names_what_is_wrong_with_a_range(
+    field: str, value: str, told: str
+) -> None:
+    pool = make_network(make_host())
+    setattr(pool, field, value)
+
+    with pytest.raises(ValidationError) as caught:
+        pool.clean()
+
+    assert told in caught.value.message_dict[field][0]
+
+
+def test_pool_that_staff_have_just_made_smaller_gives_what_is_left() -> None:
+    pool = make_network(make_host())
+    stale = AddressPool.objects.get(pk=pool.pk)
+    AddressPool.objects.update(first=pool.last)
+
+    claims = [_claim_of(stale, uuid.uuid4()) for _ in range(2)]
+
+    assert [claim and claim.address for claim in claims] == [pool.last, None]
+
+
+def test_where_disks_lie_stays_while_something_is_held() -> None:
+    host = make_host()
+    setup = setup_of(host)
+    setup.disk_pool = "fast"
+    setup.save()  # Nobody has a disk there yet.
+    lock_host(host.pk)
+    claim(free_host(host.pk), (NodeShare(0, (), (0,), 1, 128),), uuid.uuid4(), WHY)
+    setup.disk_pool = "faster"
+
+    with pytest.raises(ValidationError) as caught:
+        setup.full_clean()
+    assert list(caught.value.message_dict) == ["disk_pool"]
+    with pytest.raises(IntegrityError, match="lie in fast"), transaction.atomic():
+        setup.save()
+    with pytest.raises(IntegrityError, match="lie in fast"), transaction.atomic():
+        setup.delete()
+
+    setup.refresh_from_db()
+    setup.wipes_disks = False
+    setup.full_clean()
+    setup.save()
 
 
 def test_claim_outside_its_pool_or_changed_is_refused() -> None:

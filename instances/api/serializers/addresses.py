@@ -49,6 +49,7 @@ def _ipv4_json(held: AddressClaim, instance: Instance) -> IPv4Address:
         "vpc_nat_1_1": None,
         "assigned_entity": {
             "id": instance.pk,
+            "label": instance.label,
             "type": "linode",
             "url": wire.link_to_instance(instance.pk),
         },

@@ -9,6 +9,7 @@ class AssignedEntity(TypedDict):
     """What has the address."""
 
     id: Annotated[int, Doc("The Linode's id.", 123)]
+    label: Annotated[str, Doc("The Linode's label.", "web-1")]
     type: Annotated[str, Doc("linode is all there is.", "linode")]
     url: Annotated[str, Doc("Its path.", "/v4/linode/instances/123")]
 

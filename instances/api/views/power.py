@@ -7,6 +7,7 @@ from instances.actions import power
 from instances.actions.password import reset_password
 from instances.actions.rebuild import rebuild
 from instances.api.endpoint import Endpoint
+from instances.api.filter_fields import CONFIG_FIELDS, DISK_FIELDS
 from instances.api.listing import listing_of_objects
 from instances.api.openapi.operations import operation
 from instances.api.parsing import body_object
@@ -79,17 +80,17 @@ class PasswordView(Endpoint):
 class DiskListView(Endpoint):
     category = "linodes"
 
-    @operation("List disks of a Linode", shapes.Disk, fields={})
+    @operation("List disks of a Linode", shapes.Disk, fields=DISK_FIELDS)
     def get(self, request: Request, instance_id: int) -> Response:
         instance = owned_instance(self.account, instance_id)
         disks = [disk_json(instance)] if instance.image.is_disk else []
-        return listing_of_objects(request, disks, {})
+        return listing_of_objects(request, disks, DISK_FIELDS)
 
 
 class ConfigListView(Endpoint):
     category = "linodes"
 
-    @operation("List configurations of a Linode", shapes.Config, fields={})
+    @operation("List configurations of a Linode", shapes.Config, fields=CONFIG_FIELDS)
     def get(self, request: Request, instance_id: int) -> Response:
         owned_instance(self.account, instance_id)
-        return listing_of_objects(request, [], {})
+        return listing_of_objects(request, [], CONFIG_FIELDS)
