@@ -240,13 +240,17 @@ SPECTACULAR_SETTINGS = {
 }
 
 # For how many days ended work and what was observed is kept; see instances/retention.py.
-KEEP_JOBS_DAYS = environment.whole_number("GPUCLOUD_KEEP_JOBS_DAYS", default=90)
-KEEP_EVENTS_DAYS = environment.whole_number("GPUCLOUD_KEEP_EVENTS_DAYS", default=90)
+KEEP_JOBS_DAYS = environment.whole_number(
+    "GPUCLOUD_KEEP_JOBS_DAYS", default=90, minimum=1
+)
+KEEP_EVENTS_DAYS = environment.whole_number(
+    "GPUCLOUD_KEEP_EVENTS_DAYS", default=90, minimum=1
+)
 KEEP_OBSERVATIONS_DAYS = environment.whole_number(
-    "GPUCLOUD_KEEP_OBSERVATIONS_DAYS", default=90
+    "GPUCLOUD_KEEP_OBSERVATIONS_DAYS", default=90, minimum=1
 )
 KEEP_API_CHANGES_DAYS = environment.whole_number(
-    "GPUCLOUD_KEEP_API_CHANGES_DAYS", default=400
+    "GPUCLOUD_KEEP_API_CHANGES_DAYS", default=400, minimum=1
 )
 KEEP_TASKS_DAYS = environment.whole_number(
     "GPUCLOUD_KEEP_TASKS_DAYS", default=14, minimum=1
@@ -255,7 +259,7 @@ JOB_TIMEOUT_S = environment.whole_number("GPUCLOUD_JOB_TIMEOUT_S", default=900)
 # A part of a cluster that is silent for longer, or a task that waits for longer beside an
 # idle worker, has the cluster restarted; a database that is away for 15 s must not.
 CLUSTER_PATIENCE_S = environment.whole_number(
-    "GPUCLOUD_CLUSTER_PATIENCE_S", default=30, minimum=2
+    "GPUCLOUD_CLUSTER_PATIENCE_S", default=30, minimum=2 if LAB else 16
 )
 # How long workers that are told to end may go on with the step that they are at.
 STOP_GRACE_S = environment.whole_number("GPUCLOUD_STOP_GRACE_S", default=20)

@@ -4,11 +4,13 @@ The ORM broker on our own database makes `enqueue` inside a transaction the outb
 task exists if and only if the transaction commits, and NOTIFY is sent at that moment.
 """
 
+import logging
 import signal
 import time
 from typing import Any
 
 import psycopg
+from django.db import Error as DatabaseError
 from django.db import connections
 from django.dispatch import receiver
 from django_q.brokers.orm import ORM  # noqa: TID251 -- a broker class is part of django-q
@@ -18,10 +20,14 @@ from django_q.signals import post_execute_in_worker, pre_execute  # noqa: TID251
 from instances import cluster_signs
 from instances.cluster_signs import Part, Stage
 
+logger = logging.getLogger(__name__)
+
 CHANNEL = "gpucloud_tasks"
 # Delayed and redelivered tasks send no notification; this is how late they may be.
 _LONGEST_WAIT_S = 1.0
 _STOPPING_S = 0.1
+# A second each: less than a supervisor's patience with results.
+_ACKNOWLEDGE_TRIES = 15
 
 
 class NotifyingBroker(ORM):
@@ -43,7 +49,18 @@ class NotifyingBroker(ORM):
         cluster_signs.note(Part.GUARD)
 
     def acknowledge(self, task_id: int) -> None:
-        super().acknowledge(task_id)
+        """Called where results are collected, which a database that is away must not end.
+
+        What stays unacknowledged is delivered again, and finds its work done.
+        """
+        for _ in range(_ACKNOWLEDGE_TRIES):
+            try:
+                super().acknowledge(task_id)
+                break
+            except DatabaseError:
+                logger.warning("delivery %s cannot be acknowledged yet", task_id)
+                connections[Conf.ORM].close()
+                time.sleep(1)
         cluster_signs.forget(task_id)
 
     def enqueue(self, task: str) -> Any:

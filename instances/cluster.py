@@ -32,6 +32,7 @@ START_S = 60.0
 _KILL_S = 10.0
 # Between restarts, once a cluster has died young again and again.
 _PAUSE_S = 30.0
+_LAST_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +60,36 @@ class Leftovers:
         return bool(self.waiting or self.lost)
 
 
-def silence(signs: Signs, rules: Rules, began: float, now: float) -> str:
-    """Say which part has been silent for too long; empty if none."""
-    for part in Part:
-        if part is Part.PUSHER and not _has_idle_worker(signs.tasks(), rules):
-            # It waits for room in the cluster's own queue.
-            continue
-        at = signs.noted_at(part)
-        limit = START_S if at is None else rules.patience_s
-        if now - (at or began) > limit:
-            return f"its {part} was silent for more than {limit:g} s"
-    return ""
+def is_guard_silent(signs: Signs, rules: Rules, began: float, now: float) -> bool:
+    """Say whether the guard, which is never busy, has been silent for too long."""
+    return _silence_s(signs, Part.GUARD, began, now) > _limit_s(
+        signs, Part.GUARD, rules
+    )
 
 
-def symptom(signs: Signs, rules: Rules) -> str:
+def symptom(signs: Signs, rules: Rules, began: float, now: float) -> str:
     """Say what is wrong if it lasts; empty if nothing is."""
     tasks = signs.tasks()
-    waiting = [task for task in tasks if task.stage is Stage.TAKEN]
-    if waiting and _has_idle_worker(tasks, rules):
-        return (
-            f"delivery {min(t.delivery for t in waiting)} waits beside an idle worker"
-        )
-    done = [t for t in tasks if t.stage is Stage.DONE and is_running(t.pid)]
+    if _has_idle_worker(tasks, rules):
+        waiting = [task.delivery for task in tasks if task.stage is Stage.TAKEN]
+        if waiting:
+            return f"delivery {min(waiting)} waits beside an idle worker"
+        # While all are busy it waits for room in the cluster's own queue.
+        silent_s = _silence_s(signs, Part.PUSHER, began, now)
+        if silent_s > _limit_s(signs, Part.PUSHER, rules):
+            return "its pusher is silent beside an idle worker"
+    done = [t.delivery for t in tasks if t.stage is Stage.DONE and is_running(t.pid)]
     if done:
-        return (
-            f"the result of delivery {min(t.delivery for t in done)} is not collected"
-        )
+        return f"the result of delivery {min(done)} is not collected"
     return ""
+
+
+def _silence_s(signs: Signs, part: Part, began: float, now: float) -> float:
+    return now - (signs.noted_at(part) or began)
+
+
+def _limit_s(signs: Signs, part: Part, rules: Rules) -> float:
+    return START_S if signs.noted_at(part) is None else rules.patience_s
 
 
 def _has_idle_worker(tasks: list[TaskSign], rules: Rules) -> bool:
@@ -146,6 +150,7 @@ class Supervisor:
                     logger.critical("the cluster is restarted: %s", fault)
                     pause_s = 0.0 if lived > START_S else min(pause_s * 2 + 1, _PAUSE_S)
                     stopped.wait(pause_s)
+            self._settle_debts()
         finally:
             self._kill()
             shutil.rmtree(self.signs.folder, ignore_errors=True)
@@ -164,24 +169,32 @@ class Supervisor:
 
     def _watch(self, child: subprocess.Popen[bytes], stopped: threading.Event) -> str:
         """Return what is wrong with the cluster; empty when it is to end."""
-        last, since = "", time.monotonic()
+        last, since, was_silent = "", time.monotonic(), False
         while not stopped.wait(LOOK_S):
             now = time.monotonic()
             if child.poll() is not None:
                 return f"it ended with status {child.returncode}"
-            for pid in overdue_workers(self.signs, self.rules, now):
-                logger.critical("worker %s is killed: its task takes too long", pid)
-                os.kill(pid, signal.SIGKILL)
+            self._kill_overdue(child.pid, now)
             self._owe(lost_tasks(self.signs, self.rules, now))
             self._pay()
-            if fault := silence(self.signs, self.rules, self._began, now):
-                return fault
-            seen = symptom(self.signs, self.rules)
+            # Twice: a machine that stood still finds every sign old when it goes on.
+            is_silent = is_guard_silent(self.signs, self.rules, self._began, now)
+            if is_silent and was_silent:
+                return f"its guard was silent for more than {self.rules.patience_s:g} s"
+            was_silent = is_silent
+            seen = symptom(self.signs, self.rules, self._began, now)
             if seen != last:
                 last, since = seen, now
             if seen and now - since > self.rules.patience_s:
                 return f"{seen}, for {now - since:.0f} s"
         return ""
+
+    def _kill_overdue(self, group: int, now: float) -> None:
+        overdue = overdue_workers(self.signs, self.rules, now)
+        for pid in set(overdue).intersection(members_of(group) if overdue else []):
+            logger.critical("worker %s is killed: its task takes too long", pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _ask_to_end(self, child: subprocess.Popen[bytes]) -> None:
         self.signs.tell_to_stop()
@@ -212,6 +225,14 @@ class Supervisor:
         # Of a worker that was killed between two tasks no sign is left, but its lease.
         self._is_owed = True
         self._pay()
+
+    def _settle_debts(self) -> None:
+        """Nobody is there to pay later; the first try may meet a connection that is dead."""
+        for _ in range(_LAST_TRIES):
+            if not self._is_owed:
+                return
+            time.sleep(LOOK_S)
+            self._pay()
 
     def _owe(self, more: Leftovers) -> None:
         for delivery in more.waiting | more.lost:

@@ -59,6 +59,9 @@ class Signs:
     def reached(self, delivery: int, stage: Stage) -> None:
         """Say that a task has come so far; what was said of it before is replaced."""
         older = self._files_of(delivery)
+        if older and stage is Stage.TAKEN:
+            # Delivered once more, after long waiting, while a worker is at it.
+            return
         new = self.folder / f"{_TASK}-{delivery}-{stage}-{os.getpid()}"
         self._write(new)
         for path in older:

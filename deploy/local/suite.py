@@ -65,13 +65,19 @@ def _pytest(layout: Layout, env: dict[str, str], arguments: Sequence[str]) -> in
     log = layout.logs / "test-quick.log"
     quick_url = create_database(env["DATABASE_URL"], QUICK_DATABASE)
     print(f"-> pytest: what needs no virtual host, into {log}", flush=True)
+    children: list[subprocess.Popen[bytes]] = []
     try:
         with log.open("wb") as output:
             quick_env = {**env, "DATABASE_URL": quick_url}
             quick = _start(layout, quick_env, ["-m", f"not ({SLOW})"], output)
+            children.append(quick)
             print("-> pytest: what needs one", flush=True)
-            status = _wait([_start(layout, env, ["-m", SLOW]), quick])
+            children.insert(0, _start(layout, env, ["-m", SLOW]))
+            status = _wait(children)
     finally:
+        for child in children:
+            child.terminate()
+            child.wait()
         drop_database(env["DATABASE_URL"], QUICK_DATABASE)
     print("-> pytest: what needs no virtual host", flush=True)
     print(log.read_text(errors="replace"), end="", flush=True)

@@ -107,7 +107,8 @@ class JobAdmin(ReadOnlyAdmin):
         dialog={
             "title": "Cancel this job?",
             "description": "It has not begun. A launch's cards, cores and memory are "
-            "free again, and the customer is told that it was cancelled.",
+            "free again, and the customer is told that it was cancelled. A reservation that "
+            "it used is used up.",
             "form_class": ReasonForm,
             "form_submit_text": "Cancel the job",
             "submit_variant": "danger",

@@ -20,6 +20,8 @@ from instances.processes import is_dead, machine, this_process
 
 # A reaper that overtakes a fresh job's own delivery would only wake two workers.
 _FRESH = timedelta(seconds=15)
+_PAUSE_S = 5
+_PAUSE_MAX_S = 600
 
 
 def due_jobs() -> list[int]:
@@ -113,12 +115,19 @@ def let_go_of_dead() -> list[int]:
         Job.objects.filter(lease_holder__startswith=f"{machine()}/")
         .exclude(state__in=ENDED_JOB_STATES)
         .order_by("pk")
-        .values_list("pk", "lease_token", "lease_holder")
+        .values_list("pk", "lease_token", "lease_holder", "attempts")
     )
     freed = []
-    for job_id, token, holder in held:
-        if is_dead(holder) and Job.objects.filter(pk=job_id, lease_token=token).update(
-            lease_token=None, lease_expires_at=None, lease_holder=""
+    for job_id, token, holder, attempts in held:
+        pause_s = min(_PAUSE_S * 2 ** max(attempts - 2, 0), _PAUSE_MAX_S)
+        # Once is chance; what kills its worker again and again must not do so every second.
+        not_before = Now() + timedelta(seconds=pause_s) if attempts > 1 else None
+        mine = Job.objects.filter(pk=job_id, lease_token=token)
+        if is_dead(holder) and mine.update(
+            lease_token=None,
+            lease_expires_at=None,
+            lease_holder="",
+            not_before=not_before,
         ):
             freed.append(job_id)
     return freed

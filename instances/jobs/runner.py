@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -48,6 +48,9 @@ _LAUNCH_REFUSED = "The host refused this machine. Nothing is held or charged for
 _REFUSED = (
     "The host refused this. The Linode keeps its cards, cores, memory and address."
 )
+# Nothing is known of a step that the database did not see: it is run again, not undone.
+DATABASE_AWAY = (InterfaceError, OperationalError)
+_LET_GO_TRIES = 60
 POSTPONE_S = 30
 POSTPONE_MAX_S = 600
 
@@ -86,12 +89,28 @@ def _work(lease: Lease, connect_to: Connector) -> list[int]:
         # Not the job's fault: the attempt does not count.
         lease.let_go(attempts=F("attempts") - 1)
         return [lease.job.pk]
+    except DATABASE_AWAY:
+        logger.exception("job %s: the database does not answer", lease.job.pk)
+        _let_go_patiently(lease)
+        return []
     except SystemExit:
         # The task queue's time limit, which none of a step's own may reach.
         logger.exception("job %s took longer than a task may", lease.job.pk)
         lease.let_go(not_before=Now() + timedelta(seconds=POSTPONE_S))
         raise
     return next_jobs(lease.job)
+
+
+def _let_go_patiently(lease: Lease) -> None:
+    """Leave the job to the reaper, or it is held by us, who live, until its lease ends."""
+    for _ in range(_LET_GO_TRIES):
+        connection.close()
+        try:
+            lease.let_go(not_before=Now() + timedelta(seconds=PATIENCE_S[0]))
+        except DATABASE_AWAY:
+            time.sleep(PATIENCE_S[0])
+        else:
+            return
 
 
 def next_jobs(job: Job) -> list[int]:
@@ -227,7 +246,7 @@ class _Worker:
             )
         except (StepFailed, JobAbandoned) as error:
             return Failure(error.public_message, str(error))
-        except (LeaseLost, WorkerStopping):
+        except (LeaseLost, WorkerStopping, *DATABASE_AWAY):
             raise
         except Exception as error:
             logger.exception("job %s: unexpected error", self.job.pk)

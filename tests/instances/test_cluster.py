@@ -16,7 +16,13 @@ from django_q.models import OrmQ
 
 from instances.actions.launch import launch
 from instances.choices import JobState
-from instances.cluster import Rules, lost_tasks, overdue_workers, silence, symptom
+from instances.cluster import (
+    Rules,
+    is_guard_silent,
+    lost_tasks,
+    overdue_workers,
+    symptom,
+)
 from instances.cluster_signs import Part, Signs, Stage
 from instances.jobs import leases
 from instances.models import Account, Job
@@ -206,13 +212,27 @@ def test_busy_cluster_is_not_taken_for_a_wedged_one(tmp_path: Path) -> None:
     signs, began = Signs(tmp_path), time.monotonic() - 1000
     signs.note(Part.GUARD)
 
-    assert symptom(signs, RULES) == ""
-    assert silence(signs, RULES, began, time.monotonic()) == ""
+    def seen() -> str:
+        return symptom(signs, RULES, began, time.monotonic())
+
+    assert seen() == ""
+    assert not is_guard_silent(signs, RULES, began, time.monotonic())
 
     a_task(tmp_path, 1, Stage.DONE)
     signs.forget(1)
-    assert symptom(signs, RULES) == "delivery 2 waits beside an idle worker"
-    assert "its pusher was silent" in silence(signs, RULES, began, time.monotonic())
+    assert seen() == "delivery 2 waits beside an idle worker"
+    signs.forget(2)
+    assert seen() == "its pusher is silent beside an idle worker"
+    signs.note(Part.PUSHER)
+    assert seen() == ""
+    assert is_guard_silent(signs, RULES, began, time.monotonic() + 11)
+
+
+def test_task_that_is_delivered_again_is_still_at_work(tmp_path: Path) -> None:
+    a_task(tmp_path, 1, Stage.BEGUN)
+    a_task(tmp_path, 1, Stage.TAKEN)
+
+    assert [task.stage for task in Signs(tmp_path).tasks()] == [Stage.BEGUN]
 
 
 def test_worker_beyond_the_limit_of_a_task_is_named(tmp_path: Path) -> None:
@@ -229,7 +249,7 @@ def test_task_of_a_dead_worker_is_lost(tmp_path: Path) -> None:
     (tmp_path / f"task-7-begun-{int(dead.stdout)}").touch()
 
     assert lost_tasks(Signs(tmp_path), RULES, 0.0).lost == {7}
-    assert symptom(Signs(tmp_path), RULES) == ""
+    assert symptom(Signs(tmp_path), RULES, time.monotonic(), time.monotonic()) == ""
 
 
 def test_lease_of_a_dead_process_is_freed_and_of_a_living_one_is_not() -> None:
@@ -256,3 +276,26 @@ def test_lease_of_a_dead_process_is_freed_and_of_a_living_one_is_not() -> None:
 
     held = Job.objects.exclude(lease_token=None).values_list("pk", flat=True)
     assert set(held) == {alive.pk, elsewhere.pk}
+    dead.refresh_from_db()
+    assert dead.not_before is None
+
+
+def test_job_that_kills_its_workers_is_given_ever_longer_pauses() -> None:
+    make_host()
+    launch(make_order())
+    job = Job.objects.get()
+    pid = subprocess.run(["/bin/sh", "-c", "echo $$"], capture_output=True, check=True)
+    pauses = []
+    for attempts in (2, 3, 20):
+        Job.objects.update(
+            state=JobState.RUNNING,
+            lease_token=uuid.uuid4(),
+            lease_holder=f"{machine()}/{int(pid.stdout)}/1",
+            attempts=attempts,
+        )
+        leases.let_go_of_dead()
+        job.refresh_from_db()
+        assert job.lease_token is None
+        pauses.append((job.not_before - timezone.now()).total_seconds())
+
+    assert pauses == pytest.approx([5, 10, 600], abs=5)

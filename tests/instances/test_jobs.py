@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from flags.models import Flag
@@ -297,6 +298,29 @@ def test_worker_that_lost_its_lease_writes_nothing_more() -> None:
     job.refresh_from_db()
     assert (job.state, job.lease_token) == ("running", thief)
     assert JobStep.objects.get(job=job, name="start_domain").state == "running"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_job_whose_database_was_away_is_let_go_and_goes_on() -> None:
+    """Its worker lives on: nobody else would free its lease."""
+    host = SimulatedHypervisor()
+    instance, job = launched()
+    outages = ["define_domain"]
+
+    def before(name: str) -> None:
+        if name in outages:
+            outages.clear()
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    assert run(job, Faulty(host, before)) == []
+
+    job.refresh_from_db()
+    assert (job.state, job.lease_token) == ("running", None)
+    Job.objects.update(not_before=None)
+    run(job, host)
+    instance.refresh_from_db()
+    assert (instance.phase, host.states) == ("running", {str(instance.uuid): "running"})
 
 
 def test_job_held_by_a_worker_is_not_run_twice() -> None:
