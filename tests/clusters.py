@@ -100,7 +100,7 @@ class Cluster:
         return self.parts()[WORKERS + 1]
 
     def is_whole(self) -> bool:
-        return len(self.parts()) == WORKERS + 2
+        return len(self.parts()) >= WORKERS + 2
 
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8")

@@ -44,7 +44,7 @@ def assert_sound(hosts: Mapping[int, SimulatedHypervisor]) -> None:
     _ledger_agrees()
     _search_keys_agree()
     _ready_cards_are_proven(held)
-    _only_jobs_release(hosts)
+    _only_jobs_release(hosts, held)
     _guests_hold_what_they_use(hosts, claims)
     _no_tenant_met_anothers_bytes(hosts)
 
@@ -131,15 +131,25 @@ def _ready_cards_are_proven(held: Mapping[int, UUID]) -> None:
         assert card.pk in held or all(c.released_at for c in claims[card.pk])
 
 
-def _only_jobs_release(hosts: Mapping[int, SimulatedHypervisor]) -> None:
-    """No look ends a claim, and no job does while the host still knows the domain."""
+def _only_jobs_release(
+    hosts: Mapping[int, SimulatedHypervisor], held: Mapping[int, UUID]
+) -> None:
+    """No look ends a claim, and no job does while the host's domain may use the card.
+
+    A domain that is still there was resized, and holds others.
+    """
     released = CardEvent.objects.filter(kind=CardEventKind.RELEASED)
-    told = list(released.values_list("actor", "consumer", "card__host_id"))
+    fields = ("actor", "consumer", "card", "card__host_id", "card__slot_path")
+    told = list(released.values_list(*fields))
     ended = CardClaim.objects.exclude(released_at=None)
     assert len(told) == ended.count()
-    for actor, consumer, host_id in told:
+    for actor, consumer, card_id, host_id, slot in told:
         assert actor.startswith("job:")
-        assert str(consumer) not in hosts[host_id].states
+        document = hosts[host_id].documents.get(str(consumer))
+        if document is not None and held.get(card_id) != consumer:
+            assert consumer in held.values()
+            live = parse_domain(document)
+            assert not any(str(each).startswith(slot) for each in live.hostdevs)
 
 
 def _no_tenant_met_anothers_bytes(hosts: Mapping[int, SimulatedHypervisor]) -> None:
