@@ -119,9 +119,9 @@ def let_go_of_dead() -> list[int]:
     )
     freed = []
     for job_id, token, holder, attempts in held:
-        pause_s = min(_PAUSE_S * 2 ** max(attempts - 2, 0), _PAUSE_MAX_S)
-        # Once is chance; what kills its worker again and again must not do so every second.
-        not_before = Now() + timedelta(seconds=pause_s) if attempts > 1 else None
+        pause_s = min(_PAUSE_S * 2 ** max(attempts - 4, 0), _PAUSE_MAX_S)
+        # Thrice is chance; what kills its worker again and again must not do so every second.
+        not_before = Now() + timedelta(seconds=pause_s) if attempts > 3 else None
         mine = Job.objects.filter(pk=job_id, lease_token=token)
         if is_dead(holder) and mine.update(
             lease_token=None,

@@ -286,7 +286,7 @@ def test_job_that_kills_its_workers_is_given_ever_longer_pauses() -> None:
     job = Job.objects.get()
     pid = subprocess.run(["/bin/sh", "-c", "echo $$"], capture_output=True, check=True)
     pauses = []
-    for attempts in (2, 3, 20):
+    for attempts in (4, 5, 20):
         Job.objects.update(
             state=JobState.RUNNING,
             lease_token=uuid.uuid4(),
