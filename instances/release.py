@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from instances.models import Instance, PendingResize
 from instances.usage import change_usage, end_usage
 from inventory.address_claims import release_address
-from inventory.ledger import Actor, release
+from inventory.ledger import Actor, lock_hosts_of, release
 
 
 def release_all(consumer: UUID, actor: Actor) -> list[int]:
@@ -49,6 +49,8 @@ def give_up_next(instance_id: int, actor: Actor) -> None:
 
 
 def _locked(instance_id: int) -> PendingResize | None:
+    # The host before the instance: so does whoever looks at a host.
+    lock_hosts_of(Instance.objects.values_list("uuid", flat=True).get(pk=instance_id))
     return (
         PendingResize.objects.select_for_update(of=("self", "instance"))
         .select_related("instance__account", "plan")

@@ -7,17 +7,20 @@ that powered off by itself is left alone, and so is every guest of a host in mai
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from instances import lifecycle
 from instances.choices import (
     CUT_OFF,
     REST_PHASES,
+    STARTS,
     WATCHDOG,
     Desired,
     EventAction,
     EventStatus,
     JobKind,
+    JobState,
     Phase,
 )
 from instances.exceptions import InstanceBusy
@@ -31,8 +34,9 @@ from inventory.models import NodeClaim
 MOST_BOOTS = 5
 WITHIN = timedelta(minutes=15)
 GIVEN_UP = (
-    f"This Linode stopped unexpectedly and was started again {MOST_BOOTS} times in "
-    f"{WITHIN.seconds // 60} minutes. It is left off: boot it when its cause is found."
+    f"This Linode stopped unexpectedly and was started again {MOST_BOOTS} times, in "
+    f"{WITHIN.seconds // 60} minutes or in vain. It is left off: boot it when the cause "
+    "is found."
 )
 _UNASKED = (DomainState.CRASHED, CUT_OFF)
 
@@ -67,19 +71,23 @@ def _revive(instance_id: int) -> Job | None:
     is_stopped = instance.observed in _UNASKED and instance.watchdog_enabled
     if instance.desired != Desired.RUNNING or not is_stopped:
         return None
-    recent = Job.objects.filter(
-        instance=instance,
-        kind=JobKind.BOOT,
-        actor=WATCHDOG,
-        created_at__gt=Now() - WITHIN,
-    )
-    if recent.count() >= MOST_BOOTS:
+    if _is_in_vain(instance):
         _give_up(instance)
         return None
     lifecycle.advance(instance.pk, Phase.BOOTING)
     return runner.create(
         JobKind.BOOT, instance, WATCHDOG, "", deadline_s=deadline_s(instance.plan)
     )
+
+
+def _is_in_vain(instance: Instance) -> bool:
+    """Say whether it was started too often; starts that fail slowly are never so many."""
+    starts = Job.objects.filter(instance=instance, kind__in=STARTS)
+    ours = Q(kind=JobKind.BOOT, actor=WATCHDOG)
+    recent = starts.filter(ours, created_at__gt=Now() - WITHIN).count()
+    last = starts.order_by("-pk").values_list("actor", "state")[:MOST_BOOTS]
+    failed = [each for each in last if each == (WATCHDOG, JobState.FAILED)]
+    return max(recent, len(failed)) >= MOST_BOOTS
 
 
 def _give_up(instance: Instance) -> None:

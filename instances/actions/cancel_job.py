@@ -3,9 +3,18 @@
 from django.db import transaction
 from django.db.models.functions import Now
 
-from instances.choices import CARD_JOBS, RESIZES, JobKind, JobState
+from instances.choices import (
+    CARD_JOBS,
+    LAUNCHES,
+    RESIZES,
+    WATCHDOG,
+    Desired,
+    JobKind,
+    JobState,
+)
 from instances.exceptions import CannotCancel
 from instances.jobs import progress, runner
+from instances.lifecycle import want
 from instances.models import Job
 from instances.release import give_up_next, release_all
 from instances.tasks import enqueue_job
@@ -35,7 +44,7 @@ def cancel_job(job_id: int, who: Actor) -> None:
             raise CannotCancel(_NEVER[kind])
         job.public_message = CANCELLED
         # Before the job's row: who claims locks hosts first, too.
-        if kind.startswith(JobKind.LAUNCH):
+        if kind in LAUNCHES:
             instance = job.for_instance
             reason = f"launch of {instance.label} cancelled before it began"
             release_all(instance.uuid, Actor(who.name, f"{reason}: {who.reason}"[:500]))
@@ -55,5 +64,8 @@ def cancel_job(job_id: int, who: Actor) -> None:
                 "Delete the instance to have a launch undone."
             )
         progress.job_failed(job)
+        if job.actor == WATCHDOG:
+            # Or the next look would have it booted again.
+            want(job.for_instance.pk, Desired.OFF)
         for following in runner.next_jobs(job):
             enqueue_job(following)

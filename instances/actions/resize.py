@@ -7,7 +7,7 @@ from django.db import transaction
 from instances import lifecycle
 from instances.actions.sale import offer
 from instances.choices import JobKind, Phase
-from instances.exceptions import InvalidRequest, NoRoomToResize
+from instances.exceptions import InstanceBusy, InvalidRequest, NoRoomToResize
 from instances.jobs import runner
 from instances.jobs.deadlines import deadline_s
 from instances.models import Instance, Job, PendingResize, Plan
@@ -17,7 +17,7 @@ from instances.selectors import host_of, request_of
 from instances.status import Status, status_of
 from instances.tasks import enqueue_job
 from inventory.free_host import free_host
-from inventory.ledger import Actor, claim, lock_host, refresh_shape
+from inventory.ledger import Actor, claim, lock_host, lock_hosts_of, refresh_shape
 from inventory.models import Host
 from inventory.snapshots import accepting_hosts
 from inventory.topology import HostSnapshot
@@ -46,9 +46,15 @@ def resize(instance: Instance, order: ResizeOrder) -> Job:
     QuotaExceeded, NoRoomToResize or InstanceBusy; then nothing was claimed or changed.
     """
     with transaction.atomic():
-        locked = lifecycle.locked_at_rest(instance.pk)
-        plan = check(locked, order.plan)
-        check_quota(locked.account, plan, instead_of=locked.plan)
+        related = Instance.objects.select_related("account", "plan", "region", "image")
+        seen = related.get(pk=instance.pk)
+        plan = check(seen, order.plan)
+        # Account, host, instance: so does whoever claims, or looks at a host.
+        check_quota(seen.account, plan, instead_of=seen.plan)
+        lock_hosts_of(seen.uuid)
+        locked = lifecycle.locked_at_rest(seen.pk)
+        if locked.plan_id != seen.plan_id:
+            raise InstanceBusy(lifecycle.BUSY)
         PendingResize.objects.create(
             instance=locked,
             plan=plan,

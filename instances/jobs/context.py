@@ -32,8 +32,8 @@ class Records(Protocol):
     def release_next_claims(self) -> None:
         """End the claims of the plan that it was to be resized to; proven unused."""
 
-    def note_state(self, state: DomainState) -> None:
-        """Keep what was observed of the domain."""
+    def note_state(self, state: DomainState | None) -> None:
+        """Keep what was observed of the domain; None: there is none."""
 
     def release_claims(self) -> None:
         """End the instance's claims; only after the domain is proven absent."""

@@ -1,5 +1,7 @@
 """The database behind a job's steps."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -7,8 +9,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from flags.availability import is_available
-from instances.choices import LAUNCHES, Desired
-from instances.models import Instance, Job
+from instances.choices import ABSENT, LAUNCHES, RESIZES, Desired, JobState
+from instances.exceptions import LeaseLost
+from instances.models import Instance, Job, PendingResize, Plan
 from instances.release import give_up_next, release_all, take_next
 from inventory.hypervisor.port import DomainState
 from inventory.ledger import Actor
@@ -21,23 +24,29 @@ class InstanceRecords:
     job: Job
 
     def gate_is_open(self) -> bool:
-        if self.job.kind not in LAUNCHES:
-            # What is there goes on, whatever becomes of its plan.
-            return True
         instance = Instance.objects.select_related("plan", "account").get(
             pk=self.job.for_instance.pk
         )
-        return is_available(instance.plan.flag_name, instance.account)
+        wanted: Plan | None = None
+        if self.job.kind in LAUNCHES:
+            wanted = instance.plan
+        elif self.job.kind in RESIZES:
+            resize = PendingResize.objects.select_related("plan")
+            pending = resize.filter(instance=instance).first()
+            wanted = pending.plan if pending else None
+        # What is there goes on, whatever becomes of its plan.
+        return wanted is None or is_available(wanted.flag_name, instance.account)
 
     def take_next_image(self) -> None:
-        Instance.objects.filter(
-            pk=self.job.for_instance.pk, next_image__isnull=False
-        ).update(
-            image=F("next_image"),
-            next_image=None,
-            generation=F("generation") + 1,
-            updated_at=Now(),
-        )
+        with self._ours():
+            Instance.objects.filter(
+                pk=self.job.for_instance.pk, next_image__isnull=False
+            ).update(
+                image=F("next_image"),
+                next_image=None,
+                generation=F("generation") + 1,
+                updated_at=Now(),
+            )
 
     def is_to_run(self) -> bool:
         return Instance.objects.filter(
@@ -45,22 +54,36 @@ class InstanceRecords:
         ).exists()
 
     def take_next_claims(self) -> None:
-        with transaction.atomic():
+        with self._ours():
             take_next(self.job.for_instance.pk, self._actor("it has its new plan"))
 
     def release_next_claims(self) -> None:
         with transaction.atomic():
             give_up_next(self.job.for_instance.pk, self._actor("its plan is as before"))
 
-    def note_state(self, state: DomainState) -> None:
+    def note_state(self, state: DomainState | None) -> None:
         Instance.objects.filter(pk=self.job.for_instance.pk).update(
-            observed=state, observed_at=Now()
+            observed=state or ABSENT, observed_at=Now()
         )
 
     def release_claims(self) -> None:
         actor = self._actor("the domain is proven absent")
         with transaction.atomic():
             release_all(self.job.for_instance.uuid, actor)
+
+    @contextmanager
+    def _ours(self) -> Iterator[None]:
+        """Undo the block if the job was taken over meanwhile. Raises LeaseLost.
+
+        Another worker may be undoing what the block would put in force.
+        """
+        ours = Job.objects.filter(
+            pk=self.job.pk, lease_token=self.job.lease_token, state=JobState.RUNNING
+        )
+        with transaction.atomic():
+            yield
+            if not ours.update(attempts=F("attempts")):
+                raise LeaseLost(self.job.pk)
 
     def _actor(self, why: str) -> Actor:
         return Actor(

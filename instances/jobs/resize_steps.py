@@ -6,10 +6,10 @@ again, and the new ones are released once the host shows that nothing of them is
 
 import logging
 from dataclasses import replace
+from typing import Any
 
-from instances.domain_xml import resource_differences
 from instances.exceptions import StepFailed
-from instances.jobs.context import Machine, StepContext
+from instances.jobs.context import StepContext
 from instances.jobs.power_steps import ClaimsHeld, RedefineDomain, ShutDown
 from instances.jobs.steps import ON, DefineDomain, StartDomain, VerifyClaims, held
 from inventory.exceptions import HostUnreachable, HypervisorError
@@ -41,23 +41,37 @@ class NextClaimsHeld(ClaimsHeld):
             return
         machine = held(context)
         state = machine.state()
-        if state is not None:
-            _check_unused(machine)
-            context.records.note_state(state)
+        if state in ON and (taken := _taken(context)):
+            raise HypervisorError(
+                f"domain {machine.spec.uuid} runs with {taken} of what it was to be "
+                "resized to; nothing was released"
+            )
+        context.records.note_state(state)
         context.records.release_next_claims()
 
 
-def _check_unused(machine: Machine) -> None:
-    document = machine.hypervisor.domain_xml(machine.spec.uuid)
-    found = resource_differences(machine.spec, parse_domain(document))
-    if found:
-        details = "; ".join(
-            f"{what}: {want}, found {have}" for what, want, have in found
-        )
-        raise HypervisorError(
-            f"domain {machine.spec.uuid} is not as before the resize ({details}); "
-            "nothing was released"
-        )
+def _taken(context: StepContext) -> str:
+    """Return what the domain's document has of the new plan's claims alone."""
+    machine = held(context)
+    if context.next_machine is None:
+        return ""
+    live = parse_domain(machine.hypervisor.domain_xml(machine.spec.uuid))
+    old, new = machine.spec, context.next_machine.spec
+    pinned = {cpu for cpus in live.vcpu_pins.values() for cpu in cpus}
+    new_nodes = {c.node for c in new.cells} - {c.node for c in old.cells}
+    found: dict[str, set[Any]] = {
+        "cards": set(live.hostdevs) & set(new.hostdevs) - set(old.hostdevs),
+        "CPUs": pinned & set(new.vcpu_pins.values()) - set(old.vcpu_pins.values()),
+        "memory of nodes": set(live.memory_nodes) & new_nodes,
+        "MiB of memory": {live.memory_mib}
+        if live.memory_mib > old.memory_mib
+        else set(),
+    }
+    return "; ".join(
+        f"{what} {', '.join(map(str, sorted(each)))}"
+        for what, each in found.items()
+        if each
+    )
 
 
 class ShutDownToResize(ShutDown):
@@ -66,7 +80,9 @@ class ShutDownToResize(ShutDown):
     def undo(self, context: StepContext) -> None:
         """Start what ran before; what cannot be started is left off, and shown so."""
         machine = held(context)
-        if context.records.is_to_run() and machine.state() not in ON:
+        state = machine.state()
+        is_off = state is not None and state not in ON
+        if context.records.is_to_run() and is_off and not _taken(context):
             try:
                 machine.hypervisor.start_domain(machine.spec.uuid)
             except HostUnreachable:
@@ -75,9 +91,7 @@ class ShutDownToResize(ShutDown):
                 logger.warning(
                     "%s cannot be started again: %s", machine.spec.uuid, error
                 )
-        state = machine.state()
-        if state is not None:
-            context.records.note_state(state)
+        context.records.note_state(machine.state())
 
 
 class DefineNext(RedefineDomain):
@@ -88,8 +102,17 @@ class DefineNext(RedefineDomain):
         super().do(_next(context))
 
     def undo(self, context: StepContext) -> None:
-        if context.next_machine is not None:
+        """A domain that is off uses nothing; the next boot defines it anew."""
+        if context.next_machine is None:
+            return
+        try:
             DefineDomain().do(context)
+        except HostUnreachable:
+            raise
+        except HypervisorError as error:
+            logger.warning(
+                "%s is not defined as before: %s", held(context).spec.uuid, error
+            )
 
 
 class GrowDisk:

@@ -169,13 +169,12 @@ class DestroyDomain:
 
     def do(self, context: StepContext) -> None:
         machine = context.machine
-        if machine is None or machine.state() is None:
+        if machine is None:
             return
-        with suppress(DomainNotFound):
-            machine.hypervisor.destroy_domain(machine.spec.uuid)
+        if machine.state() is not None:
+            with suppress(DomainNotFound):
+                machine.hypervisor.destroy_domain(machine.spec.uuid)
         state = machine.state()
-        if state is None:
-            return
         context.records.note_state(state)
         if state in ON:
             raise HypervisorError(

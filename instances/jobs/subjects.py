@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from django.conf import settings
+from django.db.models import Q
 from django.db.models.functions import Now
 
-from instances.choices import CARD_JOBS, LAUNCHES, RESIZES, Desired, JobKind
+from instances.choices import (
+    CARD_JOBS,
+    LAUNCHES,
+    RESIZES,
+    VERBS,
+    Desired,
+    JobKind,
+    StepState,
+)
 from instances.jobs import progress
 from instances.jobs.card_records import DatabaseCardRecords, under_check
 from instances.jobs.card_steps import CardContext
@@ -18,7 +27,7 @@ from instances.jobs.context import Machine, StepContext
 from instances.jobs.failure import Failure
 from instances.jobs.records import InstanceRecords
 from instances.jobs.storage_records import InstanceStorage
-from instances.models import Image, Instance, Job, PendingResize
+from instances.models import Image, Instance, Job, JobStep, PendingResize
 from instances.selectors import as_resized, disk_plan_of, host_of, spec_of
 from inventory import card_checks
 from inventory.choices import CardCondition, CheckKind
@@ -29,6 +38,11 @@ from inventory.models.guest_setup import GuestSetup, setup_of
 
 Connector = Callable[[str], Hypervisor]
 _GONE = (CardCondition.MISSING, CardCondition.QUARANTINED, CardCondition.RETIRED)
+
+# A guest that runs would be stopped again; a disk that is being wiped would be missed.
+_PAST_RETURN = Q(name="start_domain", state=StepState.DONE) | (
+    Q(name="delete_old_disk") & ~Q(state=StepState.PENDING)
+)
 
 
 class Subject(Protocol):
@@ -116,7 +130,8 @@ class InstanceSubject:
                 f"Deleted before it was {'ready' if is_launch else 'done'}.",
                 "the instance is to go",
             )
-        if job.filter(deadline_at__lt=Now()).exists():
+        is_late = job.filter(deadline_at__lt=Now()).exists()
+        if is_late and not (self.job.kind in VERBS and self._is_past_return()):
             return Failure(
                 "The launch took too long and was undone. Please try again."
                 if is_launch
@@ -124,6 +139,10 @@ class InstanceSubject:
                 f"not done by {self.job.deadline_at:%Y-%m-%d %H:%M:%S} UTC",
             )
         return None
+
+    def _is_past_return(self) -> bool:
+        """Say whether to give up would cost more than to go on, however late it is."""
+        return JobStep.objects.filter(_PAST_RETURN, job=self.job).exists()
 
     def host_id(self) -> int | None:
         instance = Instance.objects.get(pk=self.job.for_instance.pk)

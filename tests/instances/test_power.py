@@ -1,6 +1,7 @@
 """Verbs on an instance that is there: it keeps what it holds, whatever fails or dies."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -437,6 +438,30 @@ def test_silent_host_is_waited_for_until_the_deadline(image: Image) -> None:
         "failed",
         "It took too long and was given up. Please try again.",
     )
+    assert state_of(instance, host) == ON
+    assert_keeps_all(instance, host)
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [(JobKind.BOOT, "observe_running"), (JobKind.REBUILD, "create_disk")],
+)
+def test_what_is_past_its_point_of_return_goes_on_however_late_it_is(
+    image: Image, kind: JobKind, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = SimulatedHypervisor()
+    ask, is_on, _ = ASK[kind]
+    instance = made(image, host, on=is_on)
+    job = ask(instance)
+    (victim,) = [each for each in WORKFLOWS[kind] if each.name == step]
+    killed_in(victim, "before", monkeypatch, lambda: run(job, host))
+    expire_lease(job)
+    Job.objects.update(deadline_at=timezone.now() - timedelta(hours=1))
+
+    run(job, host)
+
+    job.refresh_from_db()
+    assert job.state == "succeeded"
     assert state_of(instance, host) == ON
     assert_keeps_all(instance, host)
 

@@ -1,8 +1,10 @@
 """Resize: both plans held until the guest has the new one, and one again however it ends."""
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
+from flags.models import Flag
 from instances.actions.delete import delete
 from instances.actions.force_release import ReleaseOrder, force_release
 from instances.actions.launch import launch
@@ -28,9 +31,11 @@ from instances.exceptions import (
     InstanceBusy,
     InstancesError,
     InvalidRequest,
+    LeaseLost,
     NoRoomToResize,
     QuotaExceeded,
 )
+from instances.jobs.records import InstanceRecords
 from instances.jobs.workflows import WORKFLOWS
 from instances.models import (
     Event,
@@ -649,3 +654,63 @@ def test_delete_beats_a_resize_at_the_same_time() -> None:
         run_all(run(queued, host), host)
     assert (open_claims(), host.documents) == ((0, 0), {})
     assert_books_agree()
+
+
+def test_worker_that_was_overtaken_puts_nothing_in_force(
+    image: Image, larger: Plan
+) -> None:
+    """Another worker may be on its way back already."""
+    host = SimulatedHypervisor()
+    instance = made(image, host)
+    job = resized(instance, larger)
+    Job.objects.filter(pk=job.pk).update(state="running", lease_token=uuid4())
+    overtaken = Job.objects.select_related("instance").get(pk=job.pk)
+    Job.objects.filter(pk=job.pk).update(lease_token=uuid4())
+
+    with pytest.raises(LeaseLost):
+        InstanceRecords(overtaken).take_next_claims()
+
+    instance.refresh_from_db()
+    assert instance.plan.slug == "smaller"
+    assert PendingResize.objects.count() == 1
+    assert open_claims() == (3, 2)
+
+
+def test_guest_that_drifted_before_its_resize_can_still_be_deleted(
+    image: Image, larger: Plan
+) -> None:
+    """Another hand changed its document: that says nothing of the new claims."""
+    host = SimulatedHypervisor()
+    instance = made(image, host)
+    uuid = str(instance.uuid)
+    by_hand = re.sub(r'(<vcpupin[^>]*cpuset=)"\d+"', r'\1"99"', host.documents[uuid])
+    assert by_hand != host.documents[uuid]
+    host.documents[uuid] = by_hand
+    job = resized(instance, larger)
+    gone = delete(instance, "user:tester", "tester")
+
+    run_all([job.pk], host)
+
+    job.refresh_from_db()
+    gone.refresh_from_db()
+    assert (job.state, gone.state) == ("failed", "succeeded")
+    assert open_claims() == (0, 0)
+    assert host.documents == {}
+
+
+def test_gate_of_the_new_plan_is_asked_before_the_host(
+    image: Image, larger: Plan
+) -> None:
+    flag = Flag.objects.create(name="new-cards", everyone=True)
+    Plan.objects.filter(pk=larger.pk).update(flag_name=flag.name)
+    host = SimulatedHypervisor()
+    instance = made(image, host)
+    job = resized(instance, larger)
+    Flag.objects.update(everyone=False)
+
+    run(job, host)
+
+    job.refresh_from_db()
+    assert job.state == "failed"
+    assert shown(instance, host) == ("running", True)
+    assert_has(instance, host, "smaller")

@@ -169,6 +169,29 @@ def test_five_times_in_fifteen_minutes_then_left_off_with_an_event(
     assert reconcile(host.pk, simulated_host) == []
 
 
+def test_starts_that_fail_too_slowly_for_that_are_given_up_too(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    instance = launched(simulated_host)
+    for _ in range(5):
+        job = Job.objects.create(
+            kind="boot",
+            instance=instance,
+            actor=WATCHDOG,
+            state="failed",
+            deadline_at=timezone.now(),
+        )
+        Job.objects.filter(pk=job.pk).update(
+            created_at=timezone.now() - timedelta(hours=1)
+        )
+    stop(simulated_host, instance, DomainState.CRASHED)
+
+    assert looked_at(host, simulated_host) == []
+
+    instance.refresh_from_db()
+    assert instance.desired == "off"
+
+
 def test_boots_of_an_hour_ago_do_not_count(
     host: Host, simulated_host: SimulatedHypervisor
 ) -> None:
