@@ -31,7 +31,8 @@ class SimulatedHypervisor:
         self.devices = list(devices)
         self.documents: dict[str, str] = {}
         self.states: dict[str, DomainState] = {}
-        self.cpu_time_s = 1000.0
+        # A Unix time; 0 is long ago.
+        self.up_since = 0.0
         self.version_numbers = (9000000, 7002000)
         self.pci_backends = ("default", "vfio")
         # (NUMA node, page size in KiB) -> free pages.
@@ -65,7 +66,7 @@ class SimulatedHypervisor:
         return dict(self.documents)
 
     def cpu_seconds(self) -> float | None:
-        return self.cpu_time_s
+        return (time.time() - self.up_since) * self._capabilities.count("<cpu id=")
 
     def versions(self) -> tuple[int, int]:
         return self.version_numbers
@@ -151,7 +152,10 @@ class SimulatedHypervisor:
         """Every domain is off; none starts by itself, and cards keep their bytes."""
         with self._lock:
             self.states = dict.fromkeys(self.states, DomainState.OFF)
-            self.cpu_time_s /= 2
+            self.boot_anew()
+
+    def boot_anew(self) -> None:
+        self.up_since = time.time()
 
     def take_out(self, slot: str) -> list[str]:
         """Take the card out of its slot, or have it fall off the bus; return it."""

@@ -132,8 +132,6 @@ class CardLife(RuleBasedStateMachine):
         Job.objects.exclude(lease_expires_at=None).update(lease_expires_at=Now())
         Job.objects.exclude(not_before=None).update(not_before=Now())
         Instance.objects.update(updated_at=F("updated_at") - timedelta(minutes=1))
-        for site in self.sites:
-            site.hypervisor.cpu_time_s += 1000
 
     def _worker(self, fate: Fate) -> Worker:
         return Worker(self.sites, fate, self._meanwhile(fate.at))

@@ -324,7 +324,7 @@ def test_boot_has_every_free_card_checked_before_it_is_sold(
     host: Host, simulated_host: SimulatedHypervisor
 ) -> None:
     instance = launched(simulated_host)
-    simulated_host.cpu_time_s = 400.0
+    simulated_host.boot_anew()
 
     found = reconcile(host.pk, simulated_host)
 
@@ -463,7 +463,7 @@ def test_cards_are_compared_and_checked_after_maintenance(
 ) -> None:
     actor = Actor("user:ann", "a card is swapped")
     set_policy(host.pk, HostPolicy.MAINTENANCE, actor)
-    simulated_host.cpu_time_s = 400.0
+    simulated_host.boot_anew()
     simulated_host.take_out("0000:21:00")
     reconcile(host.pk, simulated_host)
     assert card_work.plan(host.pk) == []
