@@ -9,6 +9,7 @@ import hashlib
 import io
 import re
 import shlex
+import struct
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ VOLUME_LABEL = "cidata"
 # A guest checks it at each login; glibc's own default is 5,000.
 _CRYPT_ROUNDS = 50_000
 _LONGEST_HOSTNAME = 63
+# What pycdlib raises of an image that ends early, or has holes.
+_NOT_WHOLE = (PyCdlibException, struct.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +181,11 @@ def seed_image(files: dict[str, bytes]) -> bytes:
 
 
 def files_of(image: bytes) -> dict[str, bytes] | None:
-    """Return the files of a seed_image(); None if it is none."""
+    """Return the files of a seed_image(); None if it is none, or torn."""
     iso = pycdlib.PyCdlib()
     try:
         iso.open_fp(io.BytesIO(image))
-    except PyCdlibException:
+    except _NOT_WHOLE:
         return None
     files = {}
     try:
@@ -192,7 +195,7 @@ def files_of(image: bytes) -> dict[str, bytes] | None:
                 name = iso.full_path_from_dirrecord(child)
                 iso.get_file_from_iso_fp(content, joliet_path=name)
                 files[name.lstrip("/")] = content.getvalue()
-    except PyCdlibException:
+    except _NOT_WHOLE:
         return None
     finally:
         iso.close()

@@ -44,6 +44,12 @@ def local_file(source: str, digest: str, form: str) -> ImageFile:
     return ImageFile(path, size, virtual_bytes(header, form, size))
 
 
+def forget(digest: str) -> None:
+    """Delete this machine's copy of an image, if there is one: it is damaged."""
+    with _locked(digest):
+        (_cache() / digest).unlink(missing_ok=True)
+
+
 def forget_all_but(digests: set[str]) -> None:
     """Delete this machine's copies of images that are in no catalogue any more."""
     for path in _cache().iterdir():

@@ -55,6 +55,10 @@ class HostUnreachable(HypervisorError):
     public_message = "The host does not answer."
 
 
+class VolumeBusy(HypervisorError):
+    """The host is still copying, filling or wiping the volume, for whoever asked for it."""
+
+
 class DomainNotFound(HypervisorError):
     """The host answered, and has no such domain: absence is proven."""
 

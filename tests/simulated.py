@@ -11,7 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from inventory.exceptions import DomainNotFound, HypervisorError, InvalidXml
+from inventory.exceptions import (
+    DomainNotFound,
+    HypervisorError,
+    InvalidXml,
+    VolumeBusy,
+)
 from inventory.hypervisor.check_domain import build_check_domain
 from inventory.hypervisor.console import (
     CONSOLE_POOL,
@@ -48,6 +53,8 @@ class SimulatedHypervisor:
         self.leaks: list[tuple[str, str, str]] = []
         self.volumes: dict[tuple[str, str], bytes] = {}
         self.disks: dict[tuple[str, str], VolumeFacts] = {}
+        # By volume: how many more calls find it at work that nobody waits for.
+        self.busy: dict[tuple[str, str], int] = {}
         self.filters: list[str] = []
         # Guests that do not heed ACPI.
         self.deaf: set[str] = set()
@@ -226,6 +233,7 @@ class SimulatedHypervisor:
 
     def resize_volume(self, pool: str, volume: str, capacity: int) -> None:
         with self._lock:
+            self._need_idle(pool, volume)
             facts = self._need_volume(pool, volume)
             if capacity < facts.capacity:
                 raise HypervisorError("cannot shrink a volume", 8)
@@ -233,6 +241,7 @@ class SimulatedHypervisor:
 
     def wipe_volume(self, pool: str, volume: str) -> None:
         with self._lock:
+            self._need_idle(pool, volume)
             if (pool, volume) in self.disks:
                 self._fill(pool, volume, b"")
 
@@ -244,6 +253,7 @@ class SimulatedHypervisor:
             part = file.read(length)
         with self._lock:
             self._need_volume(pool, volume)
+            self._need_idle(pool, volume)
             content = self.volumes[pool, volume].ljust(offset, b"\0")
             self._fill(
                 pool, volume, content[:offset] + part + content[offset + len(part) :]
@@ -270,6 +280,12 @@ class SimulatedHypervisor:
             raise HypervisorError(f"no storage vol with matching name '{volume}'", 50)
         return self.disks[pool, volume]
 
+    def _need_idle(self, pool: str, volume: str) -> None:
+        left = self.busy.get((pool, volume), 0)
+        if left:
+            self.busy[pool, volume] = left - 1
+            raise VolumeBusy(f"volume '{volume}' is still in use.", 55)
+
     def _fill(self, pool: str, volume: str, content: bytes) -> None:
         """Have a volume hold `content`, which takes room of its pool."""
         facts = self.disks[pool, volume]
@@ -286,6 +302,7 @@ class SimulatedHypervisor:
 
     def delete_volume(self, pool: str, volume: str) -> None:
         with self._lock:
+            self._need_idle(pool, volume)
             facts = self.disks.pop((pool, volume), None)
             if facts is not None:
                 self.pool_sizes[pool] = (self.pool_sizes[pool] or 0) + facts.allocation

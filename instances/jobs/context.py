@@ -43,7 +43,8 @@ class Storage(Protocol):
     """Images on the machine's host, and what its seed is made from.
 
     A volume that is being filled has a lease and a name of its own; only one that was
-    filled to its end and checked is whole.
+    filled to its end and checked is whole. One whose filling ended early is torn: it alone
+    may be deleted, for a volume that was ever whole may have disks based on it.
     """
 
     @property
@@ -51,10 +52,25 @@ class Storage(Protocol):
         """Say what the disk is made from, and where."""
 
     def image_file(self) -> Path:
-        """Return a checked copy of the image on this machine; may fetch it first."""
+        """Return a checked copy of the image on this machine; may fetch it first.
+
+        Raises StepFailed, whose public message names nothing of ours.
+        """
+
+    def forget_image_file(self) -> None:
+        """Delete this machine's copy, which is damaged: the next job fetches another."""
 
     def whole_volume(self) -> str:
         """Return the name of the image's volume on the host; empty if there is none."""
+
+    def take_torn_upload(self) -> str:
+        """Return the name of a torn volume to delete; empty if there is none.
+
+        From here on, whoever was filling it can no longer say that it is whole.
+        """
+
+    def forget_torn_upload(self, volume: str) -> None:
+        """Say that the torn volume is no longer on the host."""
 
     def take_upload(self) -> str:
         """Return the name of a volume to fill; empty while somebody else fills one."""
@@ -66,13 +82,16 @@ class Storage(Protocol):
         """Say that the volume is whole. Raises StepFailed if it was taken over."""
 
     def abandon_upload(self, volume: str) -> None:
-        """Let somebody else try."""
+        """Let somebody else try; the volume is torn."""
 
     def forget_volume(self, volume: str) -> None:
         """Say that the host has no such volume any more."""
 
     def seed_files(self) -> dict[str, bytes]:
         """Return the seed's files by name; they hold secrets."""
+
+    def noted_seed(self) -> str:
+        """Return the digest of the seed that the machine has; empty if none is noted."""
 
     def note_seed(self, digest: str) -> None:
         """Keep the digest of the seed that the machine has."""

@@ -7,12 +7,15 @@ a disk of its own, which boots a kernel of its host, has no storage: then nothin
 import hashlib
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from instances.cloud_init import digest_of, seed_image
-from instances.exceptions import StepFailed
+from instances.exceptions import InstancesError, StepFailed
+from instances.jobs import volume_work
 from instances.jobs.context import StepContext, Storage
 from instances.jobs.steps import ON, held
+from instances.jobs.volume_work import wait_out
 from inventory.exceptions import HostUnreachable, HypervisorError
 from inventory.hypervisor.port import Backing, Hypervisor
 
@@ -40,12 +43,18 @@ class EnsureImage:
             return
         hypervisor = held(context).hypervisor
         plan = storage.plan
+        if not (plan.image.file_bytes and plan.image.virtual_bytes):
+            raise StepFailed(
+                "The image is being checked. Please try again later.",
+                f"the sizes of image {plan.image.digest} are not known yet",
+            )
         hypervisor.ensure_folder_pool(plan.image_pool, plan.image_folder)
         deadline = time.monotonic() + _LONGEST_WAIT_S
         while not _image_is_there(hypervisor, storage):
             context.renew_lease(self.timeout_s)
             # Before the upload's lease, which a slow fetch would outlast.
             path = storage.image_file()
+            _delete_torn_upload(context, storage)
             volume = storage.take_upload()
             if volume:
                 self._fill(context, storage, volume, path)
@@ -66,13 +75,15 @@ class EnsureImage:
     ) -> None:
         hypervisor, pool = held(context).hypervisor, storage.plan.image_pool
         try:
-            _delete_torn_uploads(hypervisor, storage, volume)
             self._upload(context, storage, volume, path)
-        except (HypervisorError, StepFailed) as error:
+        except (HypervisorError, InstancesError, OSError, SystemExit) as error:
+            # Also by a worker that ends: others must not wait for its lease to run out.
+            storage.abandon_upload(volume)
             with suppress(HypervisorError):
                 hypervisor.delete_volume(pool, volume)
-            storage.abandon_upload(volume)
-            if not isinstance(error, (HostUnreachable, StepFailed)):
+            if isinstance(error, HypervisorError) and not isinstance(
+                error, HostUnreachable
+            ):
                 _check_room(hypervisor, storage)
             raise
         storage.finish_upload(volume)
@@ -97,6 +108,7 @@ class EnsureImage:
                 digest.update(part)
                 hypervisor.upload_volume(pool, volume, str(path), offset, len(part))
         if digest.hexdigest() != image.digest:
+            storage.forget_image_file()
             raise StepFailed(
                 "The image is damaged. We have been told.",
                 f"{path} has the digest {digest.hexdigest()}, not {image.digest}",
@@ -113,17 +125,19 @@ def _image_is_there(hypervisor: Hypervisor, storage: Storage) -> bool:
     facts = hypervisor.volume(storage.plan.image_pool, volume)
     if facts is not None and facts.capacity == storage.plan.image.virtual_bytes:
         return True
-    # The host was set up anew, or somebody deleted the file.
+    # The host was set up anew, or somebody deleted the file, or its storage is not there
+    # yet: then disks are based on the volume, which is why nobody ever deletes it.
     storage.forget_volume(volume)
     return False
 
 
-def _delete_torn_uploads(hypervisor: Hypervisor, storage: Storage, volume: str) -> None:
-    """Delete what workers left that died; whoever calls this holds the upload's lease."""
-    pool, digest = storage.plan.image_pool, storage.plan.image.digest
-    for name in hypervisor.volume_names(pool):
-        if name.startswith(digest) and name not in (volume, storage.whole_volume()):
-            hypervisor.delete_volume(pool, name)
+def _delete_torn_upload(context: StepContext, storage: Storage) -> None:
+    """Delete what a worker left that died."""
+    torn = storage.take_torn_upload()
+    if torn:
+        hypervisor, pool = held(context).hypervisor, storage.plan.image_pool
+        wait_out(context, partial(hypervisor.delete_volume, pool, torn))
+        storage.forget_torn_upload(torn)
 
 
 def _check_room(hypervisor: Hypervisor, storage: Storage) -> None:
@@ -135,6 +149,18 @@ def _check_room(hypervisor: Hypervisor, storage: Storage) -> None:
             f"pool {pool} has {free >> 20} MiB free, the image has {needed >> 20} MiB: "
             "delete images that nobody uses, or enlarge the pool",
         )
+
+
+def need_whole_image(storage: Storage) -> str:
+    """Return the image's volume on the host. Raises StepFailed if there is none."""
+    volume = storage.whole_volume()
+    if not volume:
+        raise StepFailed(
+            "The image was changed meanwhile. Please try again.",
+            f"image {storage.plan.image.digest} is not on the host: "
+            "its digest was edited after the image was sent",
+        )
+    return volume
 
 
 class CreateDisk:
@@ -152,10 +178,9 @@ class CreateDisk:
         if machine.state() in ON:
             return
         hypervisor, plan = machine.hypervisor, storage.plan
+        base = Backing(plan.image_pool, need_whole_image(storage), plan.image.format)
         hypervisor.ensure_folder_pool(plan.disk_pool, plan.disk_folder)
-        if hypervisor.volume(plan.disk_pool, plan.volume) is not None:
-            hypervisor.delete_volume(plan.disk_pool, plan.volume)
-        base = Backing(plan.image_pool, storage.whole_volume(), plan.image.format)
+        volume_work.delete(context, plan.disk_pool, plan.volume, is_wiped=False)
         if not plan.is_full_copy:
             hypervisor.create_volume(
                 plan.disk_pool, plan.volume, plan.capacity_bytes, "qcow2", base
@@ -184,8 +209,8 @@ class WriteSeed:
             return
         files = storage.seed_files()
         hypervisor, plan = machine.hypervisor, storage.plan
-        if hypervisor.volume(plan.disk_pool, plan.seed_volume) is not None:
-            hypervisor.delete_volume(plan.disk_pool, plan.seed_volume)
+        # The one before it holds secrets as well.
+        _delete(context, plan.seed_volume)
         hypervisor.write_volume(plan.disk_pool, plan.seed_volume, seed_image(files))
         storage.note_seed(digest_of(files))
 
@@ -216,11 +241,5 @@ def _delete(context: StepContext, volume: str) -> None:
         return
     if machine.state() in ON:
         raise HypervisorError(f"domain {machine.spec.uuid} still runs on {volume}")
-    hypervisor, pool = machine.hypervisor, storage.plan.disk_pool
-    if hypervisor.volume(pool, volume) is None:
-        return
-    if storage.plan.is_wiped:
-        hypervisor.wipe_volume(pool, volume)
-    hypervisor.delete_volume(pool, volume)
-    if hypervisor.volume(pool, volume) is not None:
-        raise HypervisorError(f"{volume} is still there after it was deleted")
+    plan = storage.plan
+    volume_work.delete(context, plan.disk_pool, volume, is_wiped=plan.is_wiped)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """can_wait: trying again later may help."""
+    """can_wait: trying again later may help. is_silent: the host does not answer."""
 
     public_message: str
     detail: str
     can_wait: bool = False
+    is_silent: bool = False

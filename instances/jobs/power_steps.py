@@ -9,12 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from instances.cloud_init import files_of
+from instances.cloud_init import digest_of, files_of
 from instances.exceptions import StepFailed
 from instances.jobs.context import StepContext, Storage
-from instances.jobs.disk_steps import CreateDisk, DeleteDisk, EnsureImage, WriteSeed
+from instances.jobs.disk_steps import (
+    CreateDisk,
+    DeleteDisk,
+    EnsureImage,
+    WriteSeed,
+    need_whole_image,
+)
 from instances.jobs.steps import ON, DefineDomain, DestroyDomain, HoldClaims, held
-from inventory.exceptions import DomainNotFound, HypervisorError
+from inventory.exceptions import DomainNotFound, HypervisorError, VolumeBusy
 
 _POLL_S = 0.5
 # Above what a seed with the largest user data has.
@@ -78,12 +84,13 @@ class RedefineDomain(DefineDomain):
     def do(self, context: StepContext) -> None:
         storage = context.storage
         if storage is not None:
-            plan = storage.plan
-            if held(context).hypervisor.volume(plan.disk_pool, plan.volume) is None:
-                raise StepFailed(
-                    "The disk of this Linode is missing. Rebuild it.",
-                    f"there is no volume {plan.volume} in {plan.disk_pool}",
-                )
+            hypervisor, plan = held(context).hypervisor, storage.plan
+            for volume in (plan.volume, plan.seed_volume):
+                if hypervisor.volume(plan.disk_pool, volume) is None:
+                    raise StepFailed(
+                        "The disk of this Linode is missing. Rebuild it.",
+                        f"there is no volume {volume} in {plan.disk_pool}",
+                    )
         super().do(context)
 
     def undo(self, context: StepContext) -> None:
@@ -106,6 +113,8 @@ class TakeNextImage:
     timeout_s = 60
 
     def do(self, context: StepContext) -> None:
+        if context.next_storage is not None:
+            need_whole_image(context.next_storage)
         context.records.take_next_image()
 
     def undo(self, context: StepContext) -> None:
@@ -141,6 +150,9 @@ class WriteNewSeed(WriteSeed):
 def _nothing_half_made(undo: Callable[[], None]) -> Iterator[None]:
     try:
         yield
+    except VolumeBusy:
+        # The host is still at it: the step is done again once it is not.
+        raise
     except (HypervisorError, StepFailed):
         with suppress(HypervisorError):
             undo()
@@ -156,10 +168,7 @@ class RecallSeed:
 
     def do(self, context: StepContext) -> None:
         storage = _storage(context)
-        content = held(context).hypervisor.read_volume_tail(
-            storage.plan.disk_pool, storage.plan.seed_volume, _SEED_BYTES
-        )
-        files = files_of(content)
+        files = _seed_on_host(context)
         if files is None:
             raise StepFailed(
                 "What the machine was set up with cannot be read. Rebuild it instead.",
@@ -186,10 +195,19 @@ class RewriteSeed(WriteSeed):
         super().do(context)
 
     def undo(self, context: StepContext) -> None:
-        storage, machine = _storage(context), held(context)
-        plan = storage.plan
-        if machine.hypervisor.volume(plan.disk_pool, plan.seed_volume) is None:
+        """Leave it with the old seed or the new one, and none that is torn."""
+        storage = _storage(context)
+        files, new = _seed_on_host(context), digest_of(storage.seed_files())
+        if files is None or digest_of(files) not in (storage.noted_seed(), new):
             super().do(context)
+
+
+def _seed_on_host(context: StepContext) -> dict[str, bytes] | None:
+    plan = _storage(context).plan
+    content = held(context).hypervisor.read_volume_tail(
+        plan.disk_pool, plan.seed_volume, _SEED_BYTES
+    )
+    return files_of(content)
 
 
 def _storage(context: StepContext) -> Storage:

@@ -35,7 +35,7 @@ from instances.jobs.subjects import Connector, subject_of
 from instances.jobs.workflows import UNDONE_ON_FAILURE, WAITS_FOR_HOST, WORKFLOWS
 from instances.models import Instance, Job, JobStep
 from inventory import host_state
-from inventory.exceptions import HostUnreachable, HypervisorError
+from inventory.exceptions import HostUnreachable, HypervisorError, VolumeBusy
 from inventory.hypervisor.supervised import connect
 from inventory.models import Card, NodeClaim
 
@@ -150,9 +150,7 @@ class _Worker:
             if failure is None:
                 self._end(JobState.SUCCEEDED)
                 return
-            if self.kind not in UNDONE_ON_FAILURE or (
-                failure.can_wait and self.kind in WAITS_FOR_HOST
-            ):
+            if self.kind not in UNDONE_ON_FAILURE or self._waits_out(failure):
                 self._postpone(failure)
                 return
             self._start_unwinding(failure)
@@ -161,6 +159,12 @@ class _Worker:
             self._end(JobState.FAILED)
         else:
             self._postpone(failure)
+
+    def _waits_out(self, failure: Failure) -> bool:
+        """Whether the job goes on later; for a silent host not every kind does."""
+        if failure.is_silent:
+            return self.kind in WAITS_FOR_HOST
+        return failure.can_wait
 
     def _worn_out(self) -> Failure | None:
         if self.kind in LAUNCHES and self.job.attempts > MAX_ATTEMPTS:
@@ -228,7 +232,7 @@ class _Worker:
             time.sleep(pause_s)
             self.lease.renew(step.timeout_s)
             failure = self._attempt_once(act)
-            if failure is None or not failure.can_wait:
+            if failure is None or not failure.is_silent:
                 return failure
         return failure
 
@@ -237,7 +241,14 @@ class _Worker:
             act(self.subject.context())
         except HostUnreachable as error:
             return Failure(
-                "The host of this machine does not answer.", str(error), can_wait=True
+                "The host of this machine does not answer.",
+                str(error),
+                can_wait=True,
+                is_silent=True,
+            )
+        except VolumeBusy as error:
+            return Failure(
+                "The host is still at work on this disk.", str(error), can_wait=True
             )
         except HypervisorError as error:
             return Failure(
@@ -258,7 +269,7 @@ class _Worker:
 
     def _start_unwinding(self, failure: Failure) -> None:
         logger.warning("job %s is undone: %s", self.job.pk, failure.detail)
-        if failure.can_wait:
+        if failure.is_silent:
             self._note_unreachable()
         self.lease.fenced(
             state=JobState.UNWINDING,
@@ -275,7 +286,7 @@ class _Worker:
 
     def _postpone(self, failure: Failure) -> None:
         """Leave the job for the reaper; what is claimed stays claimed until then."""
-        if failure.can_wait:
+        if failure.is_silent:
             self._note_unreachable()
         pause_s = min(POSTPONE_S * 2 ** min(self.job.attempts - 1, 10), POSTPONE_MAX_S)
         self.lease.let_go(

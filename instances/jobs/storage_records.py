@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Concat, Now
 
 from instances.cloud_init import (
     NetworkSettings,
@@ -15,15 +15,17 @@ from instances.cloud_init import (
     keys_in,
     seed_files,
 )
-from instances.exceptions import StepFailed
+from instances.exceptions import ImageUnusable, StepFailed
 from instances.guest_disk import DiskPlan
-from instances.image_store import local_file
+from instances.image_store import forget, local_file
 from instances.models import HostImage, Image, Instance, SeedSettings
 from inventory.address_claims import open_address_of
 from inventory.models import Host
 
 # Longer than the deadline of one part (supervised.upload_volume).
 UPLOAD_LEASE_S = 180
+# Before the name of an upload that is to be deleted: no volume's name begins so.
+_TORN = "torn:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +44,42 @@ class InstanceStorage:
 
     def image_file(self) -> Path:
         image = self.image
-        return local_file(image.source, image.sha256, image.disk_format).path
+        try:
+            return local_file(image.source, image.sha256, image.disk_format).path
+        except ImageUnusable as error:
+            # Its own words are for staff: they name addresses and folders of ours.
+            raise StepFailed(
+                "The image cannot be had now. Please try again later.", str(error)
+            ) from error
+
+    def forget_image_file(self) -> None:
+        forget(self.plan.image.digest)
 
     def whole_volume(self) -> str:
         found = self._rows().values_list("volume", flat=True).first()
         return found or ""
 
-    def take_upload(self) -> str:
-        HostImage.objects.get_or_create(host=self.host, digest=self.plan.image.digest)
-        volume = f"{self.plan.image.digest}-{uuid.uuid4().hex[:8]}"
+    def take_torn_upload(self) -> str:
         free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
+        # Kept until it is gone from the host, under a name that fences out its worker.
+        self._rows().filter(free).exclude(
+            Q(upload="") | Q(upload__startswith=_TORN)
+        ).update(upload=Concat(Value(_TORN), F("upload")), lease_expires_at=None)
+        torn = self._rows().filter(upload__startswith=_TORN)
+        found = torn.values_list("upload", flat=True).first()
+        return found.removeprefix(_TORN) if found else ""
+
+    def forget_torn_upload(self, volume: str) -> None:
+        self._rows().filter(upload=_TORN + volume).update(upload="")
+
+    def take_upload(self) -> str:
+        digest = self.plan.image.digest
+        HostImage.objects.get_or_create(host=self.host, digest=digest)
+        # Hosts may share a pool: each has names of its own.
+        volume = f"{digest}-{self.host.pk}-{uuid.uuid4().hex[:8]}"
         taken = (
             self._rows()
-            .filter(free, volume="")
+            .filter(volume="", upload="")
             .update(upload=volume, lease_expires_at=_lease_end())
         )
         return volume if taken else ""
@@ -68,7 +93,7 @@ class InstanceStorage:
         )
 
     def abandon_upload(self, volume: str) -> None:
-        self._rows().filter(upload=volume).update(upload="", lease_expires_at=None)
+        self._rows().filter(upload=volume).update(lease_expires_at=None)
 
     def forget_volume(self, volume: str) -> None:
         self._rows().filter(volume=volume).update(volume="", verified_at=None)
@@ -90,6 +115,11 @@ class InstanceStorage:
                 network=self._network(),
                 password_reset=self.reset,
             )
+        )
+
+    def noted_seed(self) -> str:
+        return Instance.objects.values_list("metadata_digest", flat=True).get(
+            pk=self.instance.pk
         )
 
     def note_seed(self, digest: str) -> None:

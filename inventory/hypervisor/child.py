@@ -14,6 +14,12 @@ from inventory.exceptions import HostUnreachable
 OPEN_TIMEOUT_S = 15.0
 # How often a child that tells of events shows that it lives.
 BEAT_S = 10.0
+
+
+class NotInTime(HostUnreachable):
+    """No answer within the deadline, from a child that still has its connection."""
+
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -56,7 +62,7 @@ class DriverChild:
             raise HostUnreachable(f"{self._uri}: connection lost at {what}") from error
 
     def read_line(self, timeout_s: float, what: str) -> dict[str, Any]:
-        """Return the next line. Raises HostUnreachable if none comes in time."""
+        """Return the next line. Raises NotInTime, or HostUnreachable."""
         assert self._process.stdout  # noqa: S101
         output = self._process.stdout
         deadline = time.monotonic() + timeout_s
@@ -65,7 +71,7 @@ class DriverChild:
             while b"\n" not in self._buffer:
                 left = deadline - time.monotonic()
                 if left <= 0 or not selector.select(left):
-                    raise HostUnreachable(f"{self._uri}: no answer to {what} in time")
+                    raise NotInTime(f"{self._uri}: no answer to {what} in time")
                 data = os.read(output.fileno(), 1 << 16)
                 if not data:
                     raise HostUnreachable(f"{self._uri}: connection lost at {what}")

@@ -26,6 +26,7 @@ from inventory.exceptions import (
     HostUnreachable,
     HypervisorError,
     InvalidXml,
+    VolumeBusy,
 )
 from inventory.hypervisor.child import BEAT_S
 from inventory.hypervisor.libvirt_storage import (
@@ -90,6 +91,12 @@ class LibvirtHypervisor(StorageMethods):
             return DomainNotFound(str(error), code)
         if code in _INVALID:
             return InvalidXml(str(error), code)
+        if (
+            code == libvirt.VIR_ERR_OPERATION_INVALID
+            and error.get_error_domain() == libvirt.VIR_FROM_STORAGE
+        ):
+            # "still in use" or "still being allocated"; pools are started before.
+            return VolumeBusy(str(error), code)
         return HypervisorError(str(error), code)
 
     @translates
@@ -252,6 +259,9 @@ def _answer(hypervisor: LibvirtHypervisor, line: str) -> dict[str, Any]:
         result = getattr(hypervisor, request["method"])(*request["args"])
     except HypervisorError as error:
         return _error(error)
+    except OSError as error:
+        # A file of this machine: the host has nothing to do with it.
+        return _error(HypervisorError(str(error)))
     if isinstance(result, bytes):
         return {"bytes": result.hex()}
     return {"result": result}

@@ -188,8 +188,14 @@ class StorageMethods:
     @translates
     def delete_volume(self, pool: str, volume: str) -> None:
         found = self._volume(pool, volume)
-        if found is not None:
+        if found is None:
+            return
+        try:
             found.delete()
+        except libvirt.libvirtError as error:
+            # Somebody else was first.
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise
 
     @translates
     def define_filter(self, xml: str) -> None:

@@ -1,7 +1,8 @@
 """What gpucloud needs of a hypervisor, in libvirt's words; every driver keeps to it.
 
 Errors are those of inventory.exceptions: DomainNotFound is a proof of absence,
-HostUnreachable is no knowledge at all, HypervisorError a refusal. Every method blocks up
+HostUnreachable is no knowledge at all, HypervisorError a refusal; VolumeBusy is one that
+ends by itself, or a copy or wipe that goes on beyond its deadline. Every method blocks up
 to its driver's deadline and never inside a database transaction.
 """
 
@@ -39,6 +40,16 @@ class VolumeFacts:
     allocation: int
     format: str
     backing_path: str = ""
+
+
+# What storage carries at the least, and what a wipe may take besides.
+_SLOWEST_WIPE_BYTES_PER_S = 50 << 20
+_WIPE_FLOOR_S = 600.0
+
+
+def wipe_limit_s(allocation: int) -> float:
+    """Return how long a wipe of so many bytes may take."""
+    return _WIPE_FLOOR_S + allocation / _SLOWEST_WIPE_BYTES_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +163,8 @@ class Hypervisor(Protocol):
     def wipe_volume(self, pool: str, volume: str) -> None:
         """Have a volume's content read as zeros; one that is not there is fine.
 
-        libvirt overwrites what is allocated, and truncates a sparse file.
+        libvirt overwrites what is allocated, and truncates a sparse file. Blocks up to
+        wipe_limit_s() of it.
         """
 
     def upload_volume(

@@ -10,9 +10,9 @@ import threading
 from typing import Any
 
 from inventory import exceptions
-from inventory.exceptions import HostUnreachable, HypervisorError
-from inventory.hypervisor.child import OPEN_TIMEOUT_S, DriverChild
-from inventory.hypervisor.port import Backing, DomainState, VolumeFacts
+from inventory.exceptions import HostUnreachable, HypervisorError, VolumeBusy
+from inventory.hypervisor.child import OPEN_TIMEOUT_S, DriverChild, NotInTime
+from inventory.hypervisor.port import Backing, DomainState, VolumeFacts, wipe_limit_s
 from inventory.hypervisor.schemes import Driver, added_opener
 
 CALL_TIMEOUT_S = 30.0
@@ -21,7 +21,7 @@ CAPABILITIES_TIMEOUT_S = 60.0
 # That, and guest RAM is set up before create() returns; a TiB takes minutes.
 START_TIMEOUT_S = 300.0
 DESTROY_TIMEOUT_S = 60.0
-# A volume's content copied or wiped by the host itself; below a job's own time limit.
+# A volume's content copied by the host itself; below a job's own time limit.
 COPY_TIMEOUT_S = 600.0
 # What a slow line carries; measured 10 MB/s to an emulated host.
 _SLOWEST_BYTES_PER_S = 1 << 20
@@ -129,14 +129,22 @@ class SupervisedHypervisor:
     def clone_volume(self, pool: str, volume: str, source: Backing) -> None:
         copied = [source.pool, source.volume]
         self._call(
-            "clone_volume", pool, volume, "qcow2", copied, timeout_s=COPY_TIMEOUT_S
+            *("clone_volume", pool, volume, "qcow2", copied),
+            timeout_s=COPY_TIMEOUT_S,
+            late=VolumeBusy,
         )
 
     def resize_volume(self, pool: str, volume: str, capacity: int) -> None:
         self._call("resize_volume", pool, volume, capacity)
 
     def wipe_volume(self, pool: str, volume: str) -> None:
-        self._call("wipe_volume", pool, volume, timeout_s=COPY_TIMEOUT_S)
+        facts = self.volume(pool, volume)
+        if facts is not None:
+            self._call(
+                *("wipe_volume", pool, volume),
+                timeout_s=wipe_limit_s(facts.allocation),
+                late=VolumeBusy,
+            )
 
     def upload_volume(
         self, pool: str, volume: str, source: str, offset: int, length: int
@@ -166,13 +174,23 @@ class SupervisedHypervisor:
         with self._lock:
             self._kill()
 
-    def _call(self, method: str, *args: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+    def _call(
+        self,
+        method: str,
+        *args: Any,
+        timeout_s: float = CALL_TIMEOUT_S,
+        late: type[HypervisorError] = HostUnreachable,
+    ) -> Any:
+        """late: what is raised at the deadline, while the connection is alive."""
         with self._lock:
             child = self._open_child()
             request = json.dumps({"method": method, "args": args}).encode()
             try:
                 child.write_line(request, method)
                 answer = child.read_line(timeout_s, method)
+            except NotInTime as lateness:
+                self._kill()
+                raise late(str(lateness)) from lateness
             except BaseException:
                 # Ctrl-C too: the late answer would be taken for the next call's.
                 self._kill()

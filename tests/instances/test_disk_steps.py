@@ -45,6 +45,7 @@ pytestmark = pytest.mark.django_db
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMzm9Xf0hgqTmJ1mIkMIxLhJcM1hL1yo8u6cX1yWq0aB"
 HASH = "$6$rounds=5000$abc$0123456789"
 IMAGES, DISKS = "gpucloud-images", "gpucloud-disks"
+CANNOT_BE_HAD = "The image cannot be had now. Please try again later."
 STEPS = [step.name for step in WORKFLOWS[JobKind.LAUNCH]]
 DELETE_STEPS = [step.name for step in WORKFLOWS[JobKind.DELETE]]
 
@@ -409,7 +410,8 @@ def test_image_with_a_bad_digest_fails_the_launch_and_frees_all(
 
     job.refresh_from_db()
     assert job.state == "failed"
-    assert "has the SHA-256 digest" in job.public_message
+    assert job.public_message == CANNOT_BE_HAD
+    assert "has the SHA-256 digest" in job.internal_detail
     assert (host.volume_names(IMAGES), host.volume_names(DISKS)) == ([], [])
     assert open_addresses() == 0
 

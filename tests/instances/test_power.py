@@ -36,6 +36,7 @@ from tests.builders import (
     make_plan,
 )
 from tests.instances.test_disk_steps import (
+    CANNOT_BE_HAD,
     DISKS,
     HASH,
     KEY,
@@ -586,7 +587,8 @@ def test_rebuild_whose_image_cannot_be_had_leaves_the_guest_running(
 
     job.refresh_from_db()
     assert job.state == "failed"
-    assert "has the SHA-256 digest" in job.public_message
+    assert job.public_message == CANNOT_BE_HAD
+    assert "has the SHA-256 digest" in job.internal_detail
     assert "destroy_domain" not in calls
     assert state_of(instance, host) == ON
     assert (instance.image, instance.generation) == (image, 1)
