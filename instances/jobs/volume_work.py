@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from instances.jobs.context import StepContext
 from inventory.exceptions import HypervisorError, VolumeBusy
-from inventory.hypervisor.port import wipe_limit_s
 
 # Then the job is postponed: a worker has other work, too.
 BUSY_PATIENCE_S = 120.0
 POLL_S = 1.0
-_LEASE_S = 300
+# Beyond the deadline of one copy or wipe (supervised.COPY_TIMEOUT_S).
+_LEASE_S = 900
 
 
 def wait_out(context: StepContext, act: Callable[[], None]) -> None:
@@ -21,6 +22,7 @@ def wait_out(context: StepContext, act: Callable[[], None]) -> None:
     """
     deadline = time.monotonic() + BUSY_PATIENCE_S
     while True:
+        context.renew_lease(_LEASE_S)
         try:
             act()
         except VolumeBusy:
@@ -28,7 +30,6 @@ def wait_out(context: StepContext, act: Callable[[], None]) -> None:
                 raise
         else:
             return
-        context.renew_lease(_LEASE_S)
         time.sleep(POLL_S)
 
 
@@ -40,17 +41,10 @@ def delete(context: StepContext, pool: str, volume: str, *, is_wiped: bool) -> N
     if context.machine is None:
         return
     hypervisor = context.machine.hypervisor
-    facts = hypervisor.volume(pool, volume)
-    if facts is None:
+    if hypervisor.volume(pool, volume) is None:
         return
     if is_wiped:
-        limit_s = int(wipe_limit_s(facts.allocation))
-
-        def wipe() -> None:
-            context.renew_lease(limit_s + _LEASE_S)
-            hypervisor.wipe_volume(pool, volume)
-
-        wait_out(context, wipe)
-    wait_out(context, lambda: hypervisor.delete_volume(pool, volume))
+        wait_out(context, partial(hypervisor.wipe_volume, pool, volume))
+    wait_out(context, partial(hypervisor.delete_volume, pool, volume))
     if hypervisor.volume(pool, volume) is not None:
         raise HypervisorError(f"{volume} is still there after it was deleted")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -10,6 +11,7 @@ import libvirt  # noqa: TID251 -- half of the driver
 from lxml import etree
 
 from inventory.exceptions import HypervisorError
+from inventory.hypervisor import volume_bytes
 
 _POOL_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 P = ParamSpec("P")
@@ -135,8 +137,18 @@ class StorageMethods:
     @translates
     def wipe_volume(self, pool: str, volume: str) -> None:
         found = self._volume(pool, volume)
-        if found is not None:
-            found.wipe()
+        if found is None:
+            return
+        if volume_bytes.is_large(found):
+            kept, name = self._active_pool(pool), volume_bytes.witness_of(volume)
+            is_sealed = _known_volume(kept, name) is not None
+            if is_sealed and volume_bytes.is_wiped(self._connection, found):
+                return
+            volume_bytes.seal(self._connection, found)
+            # There already, or a pool that holds no empty volume.
+            with suppress(libvirt.libvirtError):
+                kept.createXML(empty_volume_xml(name))
+        found.wipe()
 
     @translates
     def upload_volume(
@@ -144,30 +156,16 @@ class StorageMethods:
     ) -> None:
         with Path(source).open("rb") as file:
             file.seek(offset)
-            self._send(pool, volume, file.read(length), offset)
+            found = self._need_volume(pool, volume)
+            volume_bytes.send(self._connection, found, file.read(length), offset)
 
     @translates
     def write_volume(self, pool: str, volume: str, content: str) -> None:
         # Bytes come as hexadecimal digits through the child's pipe.
         data = bytes.fromhex(content)
         self._active_pool(pool).createXML(_volume_xml(volume, len(data), "raw"))
-        self._send(pool, volume, data, 0)
-
-    def _send(self, pool: str, volume: str, data: bytes, offset: int) -> None:
         found = self._need_volume(pool, volume)
-        stream = self._connection.newStream()
-        found.upload(stream, offset, len(data))
-        view = memoryview(data)
-        place = 0
-
-        def next_part(_stream: object, wanted: int, _opaque: object) -> bytes:
-            nonlocal place
-            part = bytes(view[place : place + wanted])
-            place += len(part)
-            return part
-
-        stream.sendAll(next_part, None)
-        stream.finish()
+        volume_bytes.send(self._connection, found, data, 0)
 
     @translates
     def read_volume_tail(self, pool: str, volume: str, max_bytes: int) -> bytes:
@@ -178,24 +176,20 @@ class StorageMethods:
         offset = max(0, size - max_bytes)
         if size == offset:
             return b""
-        stream = self._connection.newStream()
-        found.download(stream, offset, size - offset)
-        parts: list[bytes] = []
-        stream.recvAll(lambda _stream, data, _opaque: parts.append(data), None)
-        stream.finish()
-        return b"".join(parts)
+        return volume_bytes.receive(self._connection, found, offset, size - offset)
 
     @translates
     def delete_volume(self, pool: str, volume: str) -> None:
         found = self._volume(pool, volume)
         if found is None:
             return
-        try:
-            found.delete()
-        except libvirt.libvirtError as error:
-            # Somebody else was first.
-            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
-                raise
+        witness = _known_volume(
+            self._active_pool(pool), volume_bytes.witness_of(volume)
+        )
+        # In this order: it must speak for no later volume of the name.
+        for gone in (witness, found):
+            if gone is not None:
+                _delete(gone)
 
     @translates
     def define_filter(self, xml: str) -> None:
@@ -211,6 +205,15 @@ def _known_volume(
         if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
             return None
         raise
+
+
+def _delete(volume: libvirt.virStorageVol) -> None:
+    try:
+        volume.delete()
+    except libvirt.libvirtError as error:
+        # Somebody else was first.
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
 
 
 def _start(pool: libvirt.virStoragePool) -> None:

@@ -42,16 +42,6 @@ class VolumeFacts:
     backing_path: str = ""
 
 
-# What storage carries at the least, and what a wipe may take besides.
-_SLOWEST_WIPE_BYTES_PER_S = 50 << 20
-_WIPE_FLOOR_S = 600.0
-
-
-def wipe_limit_s(allocation: int) -> float:
-    """Return how long a wipe of so many bytes may take."""
-    return _WIPE_FLOOR_S + allocation / _SLOWEST_WIPE_BYTES_PER_S
-
-
 @dataclass(frozen=True, slots=True)
 class Backing:
     """A volume that another is based on, or is a copy of."""
@@ -164,7 +154,7 @@ class Hypervisor(Protocol):
         """Have a volume's content read as zeros; one that is not there is fine.
 
         libvirt overwrites what is allocated, and truncates a sparse file. Blocks up to
-        wipe_limit_s() of it.
+        COPY_TIMEOUT_S; what takes longer goes on, and is not begun again by a later call.
         """
 
     def upload_volume(

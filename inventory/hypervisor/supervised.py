@@ -12,7 +12,7 @@ from typing import Any
 from inventory import exceptions
 from inventory.exceptions import HostUnreachable, HypervisorError, VolumeBusy
 from inventory.hypervisor.child import OPEN_TIMEOUT_S, DriverChild, NotInTime
-from inventory.hypervisor.port import Backing, DomainState, VolumeFacts, wipe_limit_s
+from inventory.hypervisor.port import Backing, DomainState, VolumeFacts
 from inventory.hypervisor.schemes import Driver, added_opener
 
 CALL_TIMEOUT_S = 30.0
@@ -21,7 +21,7 @@ CAPABILITIES_TIMEOUT_S = 60.0
 # That, and guest RAM is set up before create() returns; a TiB takes minutes.
 START_TIMEOUT_S = 300.0
 DESTROY_TIMEOUT_S = 60.0
-# A volume's content copied by the host itself; below a job's own time limit.
+# A volume's content copied or wiped by the host itself; below a job's own time limit.
 COPY_TIMEOUT_S = 600.0
 # What a slow line carries; measured 10 MB/s to an emulated host.
 _SLOWEST_BYTES_PER_S = 1 << 20
@@ -138,13 +138,9 @@ class SupervisedHypervisor:
         self._call("resize_volume", pool, volume, capacity)
 
     def wipe_volume(self, pool: str, volume: str) -> None:
-        facts = self.volume(pool, volume)
-        if facts is not None:
-            self._call(
-                *("wipe_volume", pool, volume),
-                timeout_s=wipe_limit_s(facts.allocation),
-                late=VolumeBusy,
-            )
+        self._call(
+            *("wipe_volume", pool, volume), timeout_s=COPY_TIMEOUT_S, late=VolumeBusy
+        )
 
     def upload_volume(
         self, pool: str, volume: str, source: str, offset: int, length: int
