@@ -6,7 +6,7 @@ Whoever asks for what is so already gets no job. What an instance holds stays it
 from django.db import transaction
 
 from instances import lifecycle
-from instances.choices import Desired, JobKind, Phase
+from instances.choices import REBUILDS, Desired, JobKind, Phase
 from instances.jobs import runner
 from instances.jobs.deadlines import deadline_s
 from instances.models import Instance, Job
@@ -48,8 +48,7 @@ def begin(
     """Write and enqueue the job of a locked instance, and show its phase; None: as it is."""
     if phase is not None:
         lifecycle.advance(locked.pk, phase)
-    job = runner.create(
-        kind, locked, actor, username, deadline_s=deadline_s(locked.plan)
-    )
+    seconds = deadline_s(locked.plan, is_wiped=kind in REBUILDS)
+    job = runner.create(kind, locked, actor, username, deadline_s=seconds)
     enqueue_job(job.pk)
     return job

@@ -484,6 +484,18 @@ def test_deadline_grows_with_the_memory(image: Image) -> None:
     assert seconds(large) - seconds(small) == pytest.approx(1024, abs=2)
 
 
+def test_rebuild_has_time_to_wipe_its_disk(image: Image) -> None:
+    instance = made(image, SimulatedHypervisor())
+    type(instance.plan).objects.update(disk_mib=2 << 20)
+
+    job = rebuilt(instance)
+
+    job.refresh_from_db()
+    given = (job.deadline_at - job.created_at).total_seconds()
+    needed = (2 << 20) // 50 + instance.plan.memory_mib // 1024 + 900
+    assert given == pytest.approx(needed, abs=2)
+
+
 def test_card_in_use_by_a_stranger_leaves_it_off_with_the_reason(image: Image) -> None:
     host = SimulatedHypervisor()
     instance = made(image, host, on=False)
