@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from instances.domain_xml import DomainSpec, resource_differences
 from inventory.choices import DiscrepancyKind
 from inventory.discovery import Finding
-from inventory.hypervisor.port import DomainState
 from inventory.observation import SeenDomain
 
 K = DiscrepancyKind
-_ON = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTTING_DOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +71,9 @@ def _instance(
     elif seen is None:
         yield _about(each, K.DOMAIN_MISSING, "the host has no domain of it")
     else:
-        if each.wants_running and seen.state not in _ON:
+        if each.wants_running and not seen.state.is_on:
             yield _about(each, K.DOMAIN_OFF, f"its domain is {seen.state}")
-        if each.wants_off and seen.state in _ON:
+        if each.wants_off and seen.state.is_on:
             yield _about(each, K.DOMAIN_ON, f"its domain is {seen.state}")
         yield from _resources(each, seen, cards)
 

@@ -30,7 +30,6 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
             Phase.REBOOTING,
             Phase.REBUILDING,
             Phase.RESIZING,
-            Phase.OFFLINE,
             Phase.DELETING,
         }
     ),

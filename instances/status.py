@@ -6,14 +6,6 @@ from instances.choices import ABSENT, CUT_OFF, REST_PHASES, Desired, Phase
 from instances.models import Instance
 from inventory.hypervisor.port import DomainState
 
-_OFF = (
-    DomainState.OFF,
-    DomainState.SHUT_DOWN,
-    DomainState.CRASHED,
-    ABSENT,
-    CUT_OFF,
-)
-
 
 class Status(StrEnum):
     """Linode API v4, Linode "status"; those that there are here."""
@@ -31,7 +23,7 @@ class Status(StrEnum):
 
 def is_on(observed: str) -> bool:
     """Say whether an instance that was observed so has a guest that runs."""
-    return bool(observed) and observed not in _OFF
+    return observed not in ("", ABSENT, CUT_OFF) and DomainState(observed).is_on
 
 
 def status_of(instance: Instance) -> Status:

@@ -187,7 +187,7 @@ class SimulatedHypervisor:
             self.states[uuid] = DomainState.SHUT_DOWN
 
     def destroy_domain(self, uuid: str) -> None:
-        if self.domain_state(uuid) in (DomainState.RUNNING, DomainState.PAUSED):
+        if self.domain_state(uuid).is_on:
             self.states[uuid] = DomainState.OFF
 
     def undefine_domain(self, uuid: str) -> None:

@@ -114,6 +114,10 @@ class Machine:
         except DomainNotFound:
             return None
 
+    def is_on(self) -> bool:
+        state = self.state()
+        return state is not None and state.is_on
+
 
 @dataclass(frozen=True, slots=True)
 class StepContext:

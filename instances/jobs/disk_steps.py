@@ -14,7 +14,7 @@ from instances.cloud_init import digest_of, seed_image
 from instances.exceptions import InstancesError, StepFailed
 from instances.jobs import volume_work
 from instances.jobs.context import StepContext, Storage
-from instances.jobs.steps import ON, held
+from instances.jobs.steps import held
 from instances.jobs.volume_work import wait_out
 from inventory.exceptions import HostUnreachable, HypervisorError
 from inventory.hypervisor.port import Backing, Hypervisor
@@ -175,7 +175,7 @@ class CreateDisk:
         if storage is None:
             return
         machine = held(context)
-        if machine.state() in ON:
+        if machine.is_on():
             return
         hypervisor, plan = machine.hypervisor, storage.plan
         base = Backing(plan.image_pool, need_whole_image(storage), plan.image.format)
@@ -205,7 +205,7 @@ class WriteSeed:
         if storage is None:
             return
         machine = held(context)
-        if machine.state() in ON:
+        if machine.is_on():
             return
         files = storage.seed_files()
         hypervisor, plan = machine.hypervisor, storage.plan
@@ -239,7 +239,7 @@ def _delete(context: StepContext, volume: str) -> None:
     machine, storage = context.machine, context.storage
     if machine is None or storage is None:
         return
-    if machine.state() in ON:
+    if machine.is_on():
         raise HypervisorError(f"domain {machine.spec.uuid} still runs on {volume}")
     plan = storage.plan
     volume_work.delete(context, plan.disk_pool, volume, is_wiped=plan.is_wiped)

@@ -19,8 +19,13 @@ from instances.jobs.disk_steps import (
     WriteSeed,
     need_whole_image,
 )
-from instances.jobs.steps import ON, DefineDomain, DestroyDomain, HoldClaims, held
-from inventory.exceptions import DomainNotFound, HypervisorError, VolumeBusy
+from instances.jobs.steps import DefineDomain, DestroyDomain, HoldClaims, held
+from inventory.exceptions import (
+    DomainNotFound,
+    HostUnreachable,
+    HypervisorError,
+    VolumeBusy,
+)
 
 _POLL_S = 0.5
 # Above what a seed with the largest user data has.
@@ -45,12 +50,11 @@ class ShutDown:
         machine = context.machine
         if machine is None:
             return
-        state = machine.state()
-        if state in ON:
+        if machine.is_on():
             self._ask(context)
             DestroyDomain().do(context)
-        elif state is not None:
-            context.records.note_state(state)
+        else:
+            context.records.note_state(machine.state())
 
     def _ask(self, context: StepContext) -> None:
         """Return once the guest is off, or its grace is over."""
@@ -60,11 +64,14 @@ class ShutDown:
             machine.hypervisor.shutdown_domain(machine.spec.uuid)
         except DomainNotFound:
             return
+        except HostUnreachable:
+            # Its guest has not been asked yet.
+            raise
         except HypervisorError:
             # Refused: it went off meanwhile, or it is in a state without ACPI.
-            if machine.state() in ON:
+            if machine.is_on():
                 return
-        while machine.state() in ON and time.monotonic() < deadline:
+        while machine.is_on() and time.monotonic() < deadline:
             context.renew_lease(self.timeout_s)
             time.sleep(_POLL_S)
 
@@ -105,25 +112,28 @@ class EnsureNextImage(EnsureImage):
         return context.next_storage
 
 
-class TakeNextImage:
-    """The point of no return of a rebuild."""
+class DeleteOldDisk(DeleteDisk):
+    """The point of no return of a rebuild. A host that refuses leaves it the old disk."""
 
-    name = "take_next_image"
-    label = "Old disk given up"
-    timeout_s = 60
+    name = "delete_old_disk"
+    label = "Old disk wiped and deleted"
 
     def do(self, context: StepContext) -> None:
         if context.next_storage is not None:
             need_whole_image(context.next_storage)
+        super().do(context)
+
+
+class TakeNextImage:
+    name = "take_next_image"
+    label = "Old image given up"
+    timeout_s = 60
+
+    def do(self, context: StepContext) -> None:
         context.records.take_next_image()
 
     def undo(self, context: StepContext) -> None:
-        """The old disk may be wiped by now."""
-
-
-class DeleteOldDisk(DeleteDisk):
-    name = "delete_old_disk"
-    label = "Old disk wiped and deleted"
+        """The old disk is gone."""
 
 
 class RecreateDisk(CreateDisk):
@@ -187,7 +197,7 @@ class RewriteSeed(WriteSeed):
 
     def do(self, context: StepContext) -> None:
         _storage(context)
-        if held(context).state() in ON:
+        if held(context).is_on():
             raise StepFailed(
                 "The Linode must be powered off to reset its password.",
                 "its domain runs",

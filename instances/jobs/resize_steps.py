@@ -11,7 +11,7 @@ from typing import Any
 from instances.exceptions import StepFailed
 from instances.jobs.context import StepContext
 from instances.jobs.power_steps import ClaimsHeld, RedefineDomain, ShutDown
-from instances.jobs.steps import ON, DefineDomain, StartDomain, VerifyClaims, held
+from instances.jobs.steps import DefineDomain, StartDomain, VerifyClaims, held
 from inventory.exceptions import HostUnreachable, HypervisorError
 from inventory.hypervisor.xml import parse_domain
 
@@ -41,7 +41,7 @@ class NextClaimsHeld(ClaimsHeld):
             return
         machine = held(context)
         state = machine.state()
-        if state in ON and (taken := _taken(context)):
+        if state is not None and state.is_on and (taken := _taken(context)):
             raise HypervisorError(
                 f"domain {machine.spec.uuid} runs with {taken} of what it was to be "
                 "resized to; nothing was released"
@@ -81,7 +81,7 @@ class ShutDownToResize(ShutDown):
         """Start what ran before; what cannot be started is left off, and shown so."""
         machine = held(context)
         state = machine.state()
-        is_off = state is not None and state not in ON
+        is_off = state is not None and not state.is_on
         if context.records.is_to_run() and is_off and not _taken(context):
             try:
                 machine.hypervisor.start_domain(machine.spec.uuid)
@@ -132,7 +132,7 @@ class GrowDisk:
             raise StepFailed(
                 "The Linode's disk cannot be found.", f"{plan.volume} is not there"
             )
-        if facts.capacity < size and machine.state() not in ON:
+        if facts.capacity < size and not machine.is_on():
             machine.hypervisor.resize_volume(plan.disk_pool, plan.volume, size)
 
     def undo(self, context: StepContext) -> None:

@@ -21,7 +21,6 @@ from inventory.hypervisor.console import (
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.xml import parse_domain
 
-ON = (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTTING_DOWN)
 _POLL_S = 0.2
 
 
@@ -79,7 +78,7 @@ class DefineDomain:
 
     def do(self, context: StepContext) -> None:
         machine = held(context)
-        if machine.state() in ON:
+        if machine.is_on():
             return
         machine.hypervisor.ensure_folder_pool(CONSOLE_POOL, CONSOLE_FOLDER)
         if machine.spec.nic and machine.spec.nic.ipv6:
@@ -101,7 +100,7 @@ class StartDomain:
 
     def do(self, context: StepContext) -> None:
         machine = held(context)
-        if machine.state() in ON:
+        if machine.is_on():
             return
         _check_gate(context)
         machine.hypervisor.start_domain(machine.spec.uuid)
@@ -176,7 +175,7 @@ class DestroyDomain:
                 machine.hypervisor.destroy_domain(machine.spec.uuid)
         state = machine.state()
         context.records.note_state(state)
-        if state in ON:
+        if state is not None and state.is_on:
             raise HypervisorError(
                 f"domain {machine.spec.uuid} is {state} after it was destroyed"
             )
@@ -194,7 +193,7 @@ class UndefineDomain:
         machine = context.machine
         if machine is None:
             return
-        if machine.state() in ON:
+        if machine.is_on():
             # To undefine a running domain only makes it transient; it would run on.
             raise HypervisorError(
                 f"domain {machine.spec.uuid} still runs; it was not removed"

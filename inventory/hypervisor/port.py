@@ -27,6 +27,14 @@ class DomainState(StrEnum):
     CRASHED = "crashed"
     OTHER = "other"
 
+    @property
+    def is_on(self) -> bool:
+        """Say whether the domain has an emulator, which has its cards and disks open.
+
+        One that sleeps or is in a state without a name has: better asked to stop in vain.
+        """
+        return self not in (self.OFF, self.SHUT_DOWN, self.CRASHED)
+
 
 @dataclass(frozen=True, slots=True)
 class VolumeFacts:

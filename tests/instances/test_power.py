@@ -403,6 +403,70 @@ def test_guest_that_heeds_acpi_is_not_unplugged(
     assert instance.observed == DomainState.SHUT_DOWN
 
 
+def test_guest_is_not_unplugged_before_it_was_asked(image: Image) -> None:
+    host = SimulatedHypervisor()
+    instance = made(image, host)
+    job = asked(shut_down)(instance)
+    calls: list[str] = []
+
+    def silent_once(name: str) -> None:
+        calls.append(name)
+        if calls == ["domain_state", "shutdown_domain"]:
+            raise HostUnreachable("no answer")
+
+    run(job, Faulty(host, silent_once))
+
+    first, second = (i for i, name in enumerate(calls) if name == "shutdown_domain")
+    assert "destroy_domain" not in calls[first:second]
+    assert state_of(instance, host) == OFF
+
+
+def test_shutdown_of_what_is_not_on_its_host_tells_so(image: Image) -> None:
+    host = SimulatedHypervisor()
+    instance = made(image, host)
+    job = asked(shut_down)(instance)
+    host.destroy_domain(str(instance.uuid))
+    host.undefine_domain(str(instance.uuid))
+
+    run(job, host)
+
+    instance.refresh_from_db()
+    assert (instance.observed, instance.phase) == ("absent", "offline")
+
+
+def test_guest_that_sleeps_has_its_disk_open(image: Image) -> None:
+    host = SimulatedHypervisor()
+    instance = made(image, host)
+    host.states[str(instance.uuid)] = DomainState.OTHER
+    calls: list[str] = []
+
+    run_all([rebuilt(instance).pk], Faulty(host, calls.append))
+
+    assert calls.index("destroy_domain") < calls.index("wipe_volume")
+    assert state_of(instance, host) == ON
+
+
+def test_refused_wipe_leaves_the_old_disk_with_its_image(
+    image: Image, tmp_path: Path
+) -> None:
+    host = SimulatedHypervisor()
+    instance = made(image, host)
+    other = make_disk_image(tmp_path, "linode/other")
+    order = RebuildOrder(other.slug, GuestSettings(keys=(KEY,)))
+    job = rebuild(instance, order, "user:tester", "tester")
+    refused = HypervisorError("the pool is read-only", 1)
+
+    run(job, Faulty(host, failing("wipe_volume", refused)))
+
+    job.refresh_from_db()
+    assert job.state == "failed"
+    instance.refresh_from_db()
+    assert (instance.image, instance.generation) == (image, 1)
+    assert len(host.volume_names(DISKS)) == 2
+    run(asked(boot)(instance), host)
+    assert state_of(instance, host) == ON
+
+
 def test_verbs_go_on_when_the_flag_is_killed(image: Image) -> None:
     host = SimulatedHypervisor()
     account = make_account()
