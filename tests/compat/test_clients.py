@@ -149,6 +149,48 @@ def test_sdk_leads_an_instance_through_its_life(
     assert client.load(Event, deleted.id).seen
 
 
+def test_sdk_sees_every_verb_at_work(stack: Stack, client: LinodeClient) -> None:
+    linode = create(client, ltype="g6-standard-1")
+    statuses(stack, linode, "running")
+
+    def after(verb: Callable[[], object], last: str = "running") -> list[str]:
+        assert verb() is not False
+        seen = statuses(stack, linode, last)
+        # It shows the state that it comes to before its job has ended.
+        until(stack, lambda: last_event(client, linode) == "finished", "it is done")
+        return seen
+
+    assert after(linode.shutdown, "offline")[-1] == "offline"
+    assert after(lambda: linode.reset_instance_root_password(PASSWORD), "offline") == [
+        "offline"
+    ]
+    assert after(linode.boot) == ["booting", "running"]
+    assert after(linode.reboot) == ["rebooting", "running"]
+    assert after(lambda: linode.resize("g6-standard-4")) == ["resizing", "running"]
+    assert (linode.type.id, linode.specs.vcpus) == ("g6-standard-4", 4)
+    assert [disk.size for disk in linode.disks] == [163840]
+    rebuilt = after(lambda: linode.rebuild("linode/ubuntu24.04", root_pass=PASSWORD))
+    assert rebuilt == ["rebuilding", "running"]
+    assert linode.image.id == "linode/ubuntu24.04"
+    actions = [e.action for e in client.account.events() if e.entity.id == linode.id]
+    assert actions == [
+        *("linode_rebuild", "linode_resize", "linode_reboot", "linode_boot"),
+        *("password_reset", "linode_shutdown", "linode_boot", "linode_create"),
+    ]
+    for verb, told in (
+        (lambda: linode.resize("g6-standard-4"), "already running this service plan."),
+        (lambda: linode.resize("g6-nanode-1"), "allocated more disk than the new"),
+    ):
+        with pytest.raises(ApiError) as refused:
+            verb()
+        assert told in refused.value.errors[0]
+
+
+def last_event(client: LinodeClient, linode: Instance) -> str:
+    events = (e for e in client.account.events() if e.entity.id == linode.id)
+    return str(next(events).status)
+
+
 def is_gone(client: LinodeClient, linode_id: int) -> bool:
     found = list(client.linode.instances(Instance.id == linode_id))
     if found:
@@ -256,6 +298,12 @@ def test_cli_leads_an_instance_through_its_life(stack: Stack, cli: Cli) -> None:
 
     until(stack, lambda: status() == "running", "it runs")
     cli("linodes", "update", made["id"], "--label", "omega")
+    cli("linodes", "shutdown", made["id"])
+    until(stack, lambda: status() == "offline", "it is off")
+    cli("linodes", "boot", made["id"])
+    until(stack, lambda: status() == "running", "it runs again")
+    cli("linodes", "reboot", made["id"])
+    until(stack, lambda: status() == "running", "it was rebooted")
     assert [row["id"] for row in cli("linodes", "list", "--label", "omega")] == [
         made["id"]
     ]
@@ -263,7 +311,8 @@ def test_cli_leads_an_instance_through_its_life(stack: Stack, cli: Cli) -> None:
     until(stack, lambda: cli("linodes", "list") == [], "it is gone")
     events = [e for e in cli("events", "list") if e["entity"]["id"] == made["id"]]
     assert [e["action"] for e in events] == [
-        *("linode_delete", "linode_update", "linode_boot", "linode_create")
+        *("linode_delete", "linode_reboot", "linode_boot", "linode_shutdown"),
+        *("linode_update", "linode_boot", "linode_create"),
     ]
 
 
