@@ -163,7 +163,7 @@ def stack() -> Iterator[Stack]:
         pytest.fail("DATABASE_URL is not set: run `make test`", pytrace=False)
     with ExitStack() as undo:
         try:
-            started = _start(server_url, undo)
+            started = start_stack(server_url, undo)
         except LocalStackError as error:
             pytest.fail(describe(error, "e2e stack", tail(error.log)), pytrace=False)
         yield started
@@ -176,7 +176,7 @@ def unsanitised(stack: Stack) -> Iterator[None]:
         yield
 
 
-def _start(server_url: str, undo: ExitStack) -> Stack:
+def start_stack(server_url: str, undo: ExitStack) -> Stack:
     """Start everything; what is to be undone is put on `undo` before it is done."""
     layout = checkout()
     layout.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
