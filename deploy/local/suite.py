@@ -20,9 +20,10 @@ TEST_LOCK = "test.lock"
 E2E_LOCK = "e2e.lock"
 COMPAT_LOCK = "compat.lock"
 E2E_HOST_NAME = "e2e-gpuhost1"
-# Marks of the tests that need a virtual host; the others have a database of their own.
-SLOW = "e2e or gpuhost"
-QUICK_DATABASE = "gpucloud_quick"
+# The tests of the whole stack wait more than they work: all others run beside them.
+STACK = "e2e"
+OTHERS_DATABASE = "gpucloud_others"
+_TOLD = "--durations=15"
 OTHER_TESTS_S = 3600.0
 OTHER_RUN_S = 600.0
 
@@ -61,25 +62,24 @@ def _pytest(layout: Layout, env: dict[str, str], arguments: Sequence[str]) -> in
     if arguments:
         print("-> pytest", flush=True)
         return _wait([_start(layout, env, arguments)])
-    # The virtual host is waited for more than worked with: what needs none fills the time.
-    log = layout.logs / "test-quick.log"
-    quick_url = create_database(env["DATABASE_URL"], QUICK_DATABASE)
-    print(f"-> pytest: what needs no virtual host, into {log}", flush=True)
+    log = layout.logs / "test-others.log"
+    others_url = create_database(env["DATABASE_URL"], OTHERS_DATABASE)
+    print(f"-> pytest: all but the whole stack's tests, into {log}", flush=True)
     children: list[subprocess.Popen[bytes]] = []
     try:
         with log.open("wb") as output:
-            quick_env = {**env, "DATABASE_URL": quick_url}
-            quick = _start(layout, quick_env, ["-m", f"not ({SLOW})"], output)
-            children.append(quick)
-            print("-> pytest: what needs one", flush=True)
-            children.insert(0, _start(layout, env, ["-m", SLOW]))
+            others_env = {**env, "DATABASE_URL": others_url}
+            others = _start(layout, others_env, ["-m", f"not {STACK}", _TOLD], output)
+            children.append(others)
+            print("-> pytest: the whole stack", flush=True)
+            children.insert(0, _start(layout, env, ["-m", STACK, _TOLD]))
             status = _wait(children)
     finally:
         for child in children:
             child.terminate()
             child.wait()
-        drop_database(env["DATABASE_URL"], QUICK_DATABASE)
-    print("-> pytest: what needs no virtual host", flush=True)
+        drop_database(env["DATABASE_URL"], OTHERS_DATABASE)
+    print("-> pytest: all others", flush=True)
     print(log.read_text(errors="replace"), end="", flush=True)
     return status
 

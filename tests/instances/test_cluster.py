@@ -27,7 +27,7 @@ from instances.cluster_signs import Part, Signs, Stage
 from instances.jobs import leases
 from instances.models import Account, Job
 from instances.processes import is_running, machine, this_process
-from inventory.hypervisor import schemes
+from inventory.hypervisor import schemes, supervised
 from tests.builders import make_account, make_host, make_order, make_plan
 from tests.clusters import (
     NEVER_S,
@@ -48,6 +48,8 @@ def host(
     transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> HostStore:
     monkeypatch.setattr(schemes, "_openers", {})
+    # An earlier test's host had the same name.
+    monkeypatch.setattr(supervised, "_connections", {})
     return make_shared_host(tmp_path / "hosts")
 
 

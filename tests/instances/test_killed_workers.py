@@ -22,7 +22,7 @@ from instances.actions.resize import ResizeOrder, resize
 from instances.choices import CARD_JOBS, ENDED_JOB_STATES, ENDED_PHASES, JobKind
 from instances.jobs.workflows import WORKFLOWS
 from instances.models import Account, Event, Image, Instance, Job, JobStep, SeedSettings
-from inventory.hypervisor import schemes
+from inventory.hypervisor import schemes, supervised
 from inventory.models import AddressClaim, CardClaim, Host, NodeClaim
 from tests.builders import make_account, make_disk_image, make_order, make_plan
 from tests.clusters import Cluster, cluster, environment, eventually, make_shared_host
@@ -78,6 +78,8 @@ def host(
     transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> HostStore:
     monkeypatch.setattr(schemes, "_openers", {})
+    # An earlier test's host had the same name.
+    monkeypatch.setattr(supervised, "_connections", {})
     return make_shared_host(tmp_path / "hosts", Board(4, 31))
 
 

@@ -263,6 +263,7 @@ def lab(
 ) -> Path:
     settings.LAB = True  # type: ignore[attr-defined]
     monkeypatch.setattr(schemes, "_openers", {})
+    monkeypatch.setattr(supervised, "_connections", {})
     answer_from(tmp_path)
     make_region()
     make_gpu_model()
