@@ -50,6 +50,7 @@ def _round(
     stack: Stack, connection: "libvirt.virConnect"
 ) -> tuple[float, float, dict[str, float]]:
     """Return the seconds of a launch, of the bare calls, and of the launch's steps."""
+    stack.wait_for_cards()
     customer = Customer(stack, "employee")
     made = customer.create(1)
     customer.wait_for(made["id"], "running")
@@ -64,7 +65,6 @@ def _round(
     bare = time.perf_counter() - began
     customer.call("DELETE", f"/v4/linode/instances/{made['id']}")
     customer.wait_gone(made["id"])
-    stack.wait_for_cards()
     return ours, bare, steps
 
 

@@ -1,6 +1,7 @@
 """The virtual GPU host itself: what every other test on it takes for granted."""
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -57,8 +58,10 @@ def console(host: VirtualGpuHost, guest: ProbeDomain) -> list[str]:
     """Return the lines of a guest's serial log once it has told everything."""
 
     def text() -> str:
-        log = host.shell(f"cat {guest.serial_log} 2>/dev/null || true")
-        return log if "PROBE-DONE" in log or "CARD-CHECK-DONE" in log else ""
+        # The log may be read in the middle of its last line. shell() strips the end of
+        # that line, were there nothing behind it.
+        log = host.shell(f"cat {guest.serial_log} 2>/dev/null; echo =")
+        return log[:-1] if re.search(r"(PROBE|CARD-CHECK)-DONE.*\n", log) else ""
 
     return wait_for(text, 60).splitlines()
 

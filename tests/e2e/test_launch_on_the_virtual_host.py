@@ -1,6 +1,7 @@
 """The way of a launch over real HTTP, workers, libvirt, QEMU and vfio."""
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -84,9 +85,10 @@ class Customer:
     def console(
         self, instance_id: int, until: str = "PROBE-DONE", within_s: float = LAUNCH_S
     ) -> str:
+        """Return the console's text once it has `until` and the end of that line."""
         deadline = time.monotonic() + within_s
         text = ""
-        while until not in text:
+        while not re.search(re.escape(until) + r".*\n", text):
             assert time.monotonic() < deadline, text[-3000:]
             time.sleep(0.5)
             _, text = self.call("GET", f"/v4/gpucloud/instances/{instance_id}/console")
