@@ -49,12 +49,14 @@ class StaffAdminSite(UnfoldAdminSite):
     def extra_urls(self) -> list[URLPattern]:
         from instances.admin.capacity_page import capacity_page
         from instances.admin.consumer import show_consumer
+        from instances.admin.fleet_page import fleet_page
         from instances.admin.launch_page import launch_page
         from instances.admin.usage_page import usage_page
 
         return [
             path("launch/", self.admin_view(launch_page), name="launch"),
             path("capacity/", self.admin_view(capacity_page), name="capacity"),
+            path("fleet/", self.admin_view(fleet_page), name="fleet"),
             path("usage/", self.admin_view(usage_page), name="usage"),
             path(
                 "consumer/<uuid:consumer>/",

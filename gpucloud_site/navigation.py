@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from instances.admin.capacity_page import PERMISSIONS as CAPACITY_PERMISSIONS
+from instances.admin.fleet_page import PERMISSIONS as FLEET_PERMISSIONS
 from instances.admin.usage_page import PERMISSIONS as USAGE_PERMISSIONS
 
 # (title, icon, URL name, permission) by group; all but the first are list pages.
@@ -109,6 +110,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "admin:launch",
             "instances.add_instance",
         ),
+        _item("Fleet map", "grid_view", "admin:fleet", *FLEET_PERMISSIONS),
         _item("Capacity", "donut_small", "admin:capacity", *CAPACITY_PERMISSIONS),
         _item("Usage", "payments", "admin:usage", *USAGE_PERMISSIONS),
     ]

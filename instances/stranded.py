@@ -68,7 +68,7 @@ def stranded_cards(region: Region, plans: Iterable[Plan]) -> StrandedReport:
     found = [
         each
         for contents in contents_of(named.order_by("name")[:NAMED_HOSTS])
-        for each in _on_host(contents, requests)
+        for each in stranded_on(contents, requests)
     ]
     found.sort(key=lambda each: (each.host, each.node, each.model))
     return StrandedReport(found, total, _closed(region))
@@ -117,9 +117,10 @@ def _filled(request: Request, room: HostRoom) -> list[int]:
             nodes[place] = (node_after(request, node, demand), index)
 
 
-def _on_host(
+def stranded_on(
     contents: HostContents, requests: tuple[Request, ...]
 ) -> Iterator[StrandedCards]:
+    """Yield the free cards of one host, by node and model, that no request can use."""
     snapshot = contents.snapshot()
     nodes = nodes_in_order(snapshot)
     room = HostRoom(tuple(n for n, _ in nodes), is_plain=not snapshot.has_cards)

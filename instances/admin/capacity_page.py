@@ -65,12 +65,16 @@ class WhatIfForm(forms.Form):
         )
 
 
+def first_region() -> Region | None:
+    """Return the region with the most hosts: one without has nothing to show."""
+    return Region.objects.annotate(size=Count("hosts")).order_by("-size", "pk").first()
+
+
 def capacity_page(request: HttpRequest) -> HttpResponse:
     """Show the page; what is asked stands in the address, so nothing is ever written."""
     if not request.user.has_perms(PERMISSIONS):
         raise PermissionDenied
-    # A region without a host has nothing to show at first sight.
-    first = Region.objects.annotate(size=Count("hosts")).order_by("-size", "pk").first()
+    first = first_region()
     given = request.GET.dict()
     if first is not None:
         given.setdefault("region", first.slug)

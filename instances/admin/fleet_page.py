@@ -1,0 +1,168 @@
+"""The map of the fleet: hosts, NUMA nodes and cards, one region and page at a time."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from instances.admin.capacity_page import first_region
+from instances.fleet_map import MapCard, MapHost, fleet_map
+from instances.models import Plan
+from inventory.card_states import CardState, in_state
+from inventory.choices import HostPolicy
+from inventory.ledger_audit import read_one_moment
+from inventory.models import Card, GpuModel, Host, Region
+
+PERMISSIONS = ("inventory.view_host", "inventory.view_card")
+HOSTS_A_PAGE = 50
+_OWNER_COLOURS = 8
+# Read without colour: a symbol for each state.
+SYMBOLS = {
+    CardState.USED: "■",
+    CardState.FREE: "□",
+    CardState.CLEANING: "◐",
+    CardState.BROKEN: "✗",
+    CardState.UNKNOWN: "?",
+}
+_BY_STATE, _BY_OWNER = "state", "owner"
+
+
+class FleetForm(forms.Form):
+    region = forms.ModelChoiceField(
+        Region.objects.all(),
+        to_field_name="slug",
+        empty_label=None,
+        widget=UnfoldAdminSelectWidget(),
+    )
+    model = forms.ModelChoiceField(
+        GpuModel.objects.all(),
+        to_field_name="slug",
+        required=False,
+        empty_label="any",
+        label="With a card of model",
+        widget=UnfoldAdminSelectWidget(),
+    )
+    state = forms.ChoiceField(
+        choices=[("", "any"), *((state, state.label) for state in SYMBOLS)],
+        required=False,
+        label="With a card that is",
+        widget=UnfoldAdminSelectWidget(),
+    )
+    host = forms.CharField(
+        required=False,
+        max_length=50,
+        label="Host's name has",
+        widget=UnfoldAdminTextInputWidget(),
+    )
+    colour = forms.ChoiceField(
+        choices=[(_BY_STATE, "state"), (_BY_OWNER, "owner")],
+        required=False,
+        label="Show by",
+        widget=UnfoldAdminSelectWidget(),
+    )
+
+    def hosts(self) -> QuerySet[Host]:
+        """Return the hosts that valid data ask for, by name."""
+        data = self.cleaned_data
+        hosts = Host.objects.filter(region=data["region"]).exclude(
+            policy=HostPolicy.RETIRED
+        )
+        if data["host"]:
+            hosts = hosts.filter(name__icontains=data["host"])
+        cards = Card.objects.filter(host__region=data["region"])
+        state = CardState(data["state"] or CardState.FLEET)
+        if data["model"]:
+            cards = cards.filter(gpu_model=data["model"])
+        if data["model"] or data["state"]:
+            hosts = hosts.filter(
+                pk__in=in_state(cards, state).order_by().values("host")
+            )
+        return hosts.order_by("name")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """How a card is shown. mark: a symbol or letters; text: all of it in words."""
+
+    id: int
+    mark: str
+    style: str
+    text: str
+
+
+def fleet_page(request: HttpRequest) -> HttpResponse:
+    """Show the page; what is asked stands in the address."""
+    if not request.user.has_perms(PERMISSIONS):
+        raise PermissionDenied
+    given = request.GET.dict()
+    first = first_region()
+    if first is not None:
+        given.setdefault("region", first.slug)
+    given.setdefault("colour", _BY_STATE)
+    form = FleetForm(given)
+    context: dict[str, Any] = {
+        **admin.site.each_context(request),
+        "title": "Fleet map",
+        "form": form,
+        "symbols": [(SYMBOLS[state], state.label, state) for state in SYMBOLS],
+        "query": urlencode({k: v for k, v in given.items() if k != "page"}),
+    }
+    if form.is_valid():
+        with transaction.atomic():
+            read_one_moment()
+            page = Paginator(form.hosts(), HOSTS_A_PAGE).get_page(given.get("page"))
+            plans = Plan.objects.filter(is_sold=True).select_related("gpu_model")
+            region = form.cleaned_data["region"]
+            rows = fleet_map(region, list(page.object_list), plans)
+        # Who a customer is shows only to those who may see accounts.
+        names = request.user.has_perm("instances.view_account")
+        by_owner = names and form.cleaned_data["colour"] == _BY_OWNER
+        context["page"] = page
+        context["rows"] = [_shown(row, names, by_owner) for row in rows]
+        context["node_columns"] = max((len(row.nodes) for row in rows), default=1)
+    return TemplateResponse(request, "admin/fleet.html", context)
+
+
+def _shown(row: MapHost, names: bool, by_owner: bool) -> dict[str, Any]:
+    return {
+        "host": row.host,
+        "closed": row.closed,
+        "nodes": [
+            {
+                "number": node.number,
+                "cells": [_cell(card, names, by_owner) for card in node.cards],
+                "cores": f"{node.cores_free} of {node.cores}",
+                "memory": f"{_gib(node.memory_free_mib)} of {_gib(node.memory_mib)} GiB",
+                "stranded": node.stranded,
+            }
+            for node in row.nodes
+        ],
+    }
+
+
+def _gib(mib: int) -> str:
+    return f"{mib / 1024:.1f}".removesuffix(".0")
+
+
+def _cell(card: MapCard, names: bool, by_owner: bool) -> Cell:
+    state = CardState(card.state)
+    text = f"{card.model} in {card.slot_path}: {state.label}"
+    if state is CardState.USED and names and card.owner:
+        text += f" by {card.owner.instance} of {card.owner.account}"
+    elif state is not CardState.FREE:
+        text += f" ({card.condition})"
+    style = f"gc-card-{state}"
+    mark = SYMBOLS[state]
+    if by_owner and card.owner:
+        style = f"gc-owner gc-owner-{card.owner.account_id % _OWNER_COLOURS}"
+        mark = card.owner.account[:3]
+    return Cell(card.id, mark, style, text)
