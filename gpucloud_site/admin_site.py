@@ -51,12 +51,15 @@ class StaffAdminSite(UnfoldAdminSite):
         from instances.admin.consumer import show_consumer
         from instances.admin.fleet_page import fleet_page
         from instances.admin.launch_page import launch_page
+        from instances.admin.reports import report_index, report_page
         from instances.admin.usage_page import usage_page
 
         return [
             path("launch/", self.admin_view(launch_page), name="launch"),
             path("capacity/", self.admin_view(capacity_page), name="capacity"),
             path("fleet/", self.admin_view(fleet_page), name="fleet"),
+            path("reports/", self.admin_view(report_index), name="reports"),
+            path("reports/<slug:name>/", self.admin_view(report_page), name="report"),
             path("usage/", self.admin_view(usage_page), name="usage"),
             path(
                 "consumer/<uuid:consumer>/",

@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from instances.admin.capacity_page import PERMISSIONS as CAPACITY_PERMISSIONS
 from instances.admin.fleet_page import PERMISSIONS as FLEET_PERMISSIONS
+from instances.admin.reports import PERMISSION as REPORTS_PERMISSION
 from instances.admin.usage_page import PERMISSIONS as USAGE_PERMISSIONS
 
 # (title, icon, URL name, permission) by group; all but the first are list pages.
@@ -27,6 +28,12 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "schedule",
             "instances_usageinterval",
             "instances.view_usageinterval",
+        ),
+        (
+            "Refused demand",
+            "block",
+            "instances_refuseddemand",
+            "instances.view_refuseddemand",
         ),
         ("API tokens", "key", "instances_apitoken", "instances.view_apitoken"),
         ("API changes", "history", "instances_apichange", "instances.view_apichange"),
@@ -112,6 +119,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         ),
         _item("Fleet map", "grid_view", "admin:fleet", *FLEET_PERMISSIONS),
         _item("Capacity", "donut_small", "admin:capacity", *CAPACITY_PERMISSIONS),
+        _item("Reports", "query_stats", "admin:reports", REPORTS_PERMISSION),
         _item("Usage", "payments", "admin:usage", *USAGE_PERMISSIONS),
     ]
     groups: list[dict[str, Any]] = [{"title": None, "separator": False, "items": first}]

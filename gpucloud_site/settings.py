@@ -252,6 +252,9 @@ KEEP_OBSERVATIONS_DAYS = environment.whole_number(
 KEEP_API_CHANGES_DAYS = environment.whole_number(
     "GPUCLOUD_KEEP_API_CHANGES_DAYS", default=400, minimum=1
 )
+KEEP_REFUSALS_DAYS = environment.whole_number(
+    "GPUCLOUD_KEEP_REFUSALS_DAYS", default=400, minimum=1
+)
 KEEP_TASKS_DAYS = environment.whole_number(
     "GPUCLOUD_KEEP_TASKS_DAYS", default=14, minimum=1
 )

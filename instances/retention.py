@@ -15,7 +15,7 @@ from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Now
 
 from instances.choices import ENDED_JOB_STATES, ENDED_PHASES, EventStatus, JobKind
-from instances.models import ApiChange, Event, Job
+from instances.models import ApiChange, Event, Job, RefusedDemand
 from inventory.models import Alert, Discrepancy
 
 _BATCH = 1000
@@ -73,6 +73,11 @@ RULES = (
         ApiChange,
         lambda: settings.KEEP_API_CHANGES_DAYS,
         lambda age: ApiChange.objects.filter(created_at__lt=Now() - age),
+    ),
+    Rule(
+        RefusedDemand,
+        lambda: settings.KEEP_REFUSALS_DAYS,
+        lambda age: RefusedDemand.objects.filter(at__lt=Now() - age),
     ),
     Rule(
         Alert,

@@ -13,6 +13,7 @@ from instances.actions.guest_settings import (
     keep,
     problems_of,
 )
+from instances.actions.refused import refusals_noted
 from instances.actions.sale import offer
 from instances.choices import Desired, ImageStatus, JobKind
 from instances.claiming import claim_capacity
@@ -83,7 +84,10 @@ def launch(order: LaunchOrder) -> Instance:
     if repeated is not None:
         return repeated
     try:
-        with transaction.atomic():
+        with (
+            refusals_noted(order.account, order.plan, order.region),
+            transaction.atomic(),
+        ):
             return _launch(order)
     except InvalidRequest:
         # Another request with this key may have used the reservation meanwhile.

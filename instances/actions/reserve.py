@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from instances.actions.refused import refusals_noted
 from instances.actions.sale import offer
 from instances.choices import ReservationState
 from instances.claiming import claim_capacity
@@ -57,7 +58,10 @@ def reserve(order: ReservationOrder) -> Reservation:
     if repeated is not None:
         return repeated
     try:
-        with transaction.atomic():
+        with (
+            refusals_noted(order.account, order.plan, order.region),
+            transaction.atomic(),
+        ):
             return _reserve(order)
     except IntegrityError:
         # Another request with this key committed first.

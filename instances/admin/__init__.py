@@ -6,6 +6,7 @@ from instances.admin.catalogue import HostImageAdmin, ImageAdmin, PlanAdmin
 from instances.admin.discrepancies import DiscrepancyAdmin
 from instances.admin.instances import InstanceAdmin
 from instances.admin.quotas import GpuQuotaAdmin
+from instances.admin.refusals import RefusedDemandAdmin
 from instances.admin.reservations import ReservationAdmin
 from instances.admin.usage import UsageIntervalAdmin
 from instances.admin.work import EventAdmin, JobAdmin
@@ -23,6 +24,7 @@ __all__ = [
     "InstanceAdmin",
     "JobAdmin",
     "PlanAdmin",
+    "RefusedDemandAdmin",
     "ReservationAdmin",
     "SSHKeyAdmin",
     "UsageIntervalAdmin",

@@ -7,6 +7,7 @@ from instances.models.event import Event
 from instances.models.instance import Instance, SeedSettings
 from instances.models.job import Job, JobStep
 from instances.models.quota import GpuQuota
+from instances.models.refusal import RefusedDemand
 from instances.models.reservation import Reservation
 from instances.models.resize import PendingResize
 from instances.models.tag import Tag
@@ -25,6 +26,7 @@ __all__ = [
     "JobStep",
     "PendingResize",
     "Plan",
+    "RefusedDemand",
     "RegionPrice",
     "Reservation",
     "SSHKey",

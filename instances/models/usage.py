@@ -38,6 +38,7 @@ class UsageInterval(models.Model):
 
     class Meta:
         ordering = ["-starts_at", "-id"]
+        permissions = [("view_reports", "Can read the reports")]
         constraints = [
             ExclusionConstraint(
                 name="usage_without_overlap",

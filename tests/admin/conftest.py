@@ -14,6 +14,7 @@ from instances.models import (
     GpuQuota,
     HostImage,
     Instance,
+    RefusedDemand,
     Reservation,
     SSHKey,
     UsageInterval,
@@ -115,6 +116,13 @@ def full_house(instance: Instance) -> Instance:
         region=instance.region,
         expires_at=timezone.now(),
         created_by="user:tester",
+    )
+    RefusedDemand.objects.create(
+        account=instance.account,
+        plan=instance.plan,
+        region=instance.region,
+        reason=RefusedDemand.Reason.CAPACITY,
+        is_employee=True,
     )
     UsageInterval.objects.create(
         instance=instance,

@@ -20,6 +20,7 @@ from instances.models import (
     Instance,
     Job,
     Plan,
+    RefusedDemand,
     Reservation,
     SSHKey,
     UsageInterval,
@@ -52,7 +53,8 @@ EDITED_BY_HAND = {
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
     AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim, CardEvent,
-    Discrepancy, Event, HostImage, Job, NodeClaim, Reservation, SSHKey, UsageInterval,
+    Discrepancy, Event, HostImage, Job, NodeClaim, RefusedDemand, Reservation, SSHKey,
+    UsageInterval,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 

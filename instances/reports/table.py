@@ -1,0 +1,56 @@
+"""What a report is, whatever shows it: columns with units, rows, remarks."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+Cell = str | int | float | Decimal | date | datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """heading: with its unit, such as "GPU hours". is_number: set to the right."""
+
+    heading: str
+    is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """remarks: what the numbers suppose. chart: index of the column drawn as bars."""
+
+    columns: tuple[Column, ...]
+    rows: list[tuple[Cell, ...]]
+    remarks: tuple[str, ...] = ()
+    chart: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a report is to tell of. since, until: days, both in it, UTC. region: a slug.
+
+    region: empty for all. moment: None for now.
+    """
+
+    since: date
+    until: date
+    region: str = ""
+    moment: datetime | None = None
+
+    @property
+    def ends(self) -> date:
+        """The first day that is not in it."""
+        return self.until + timedelta(days=1)
+
+
+def text(heading: str) -> Column:
+    return Column(heading)
+
+
+def number(heading: str) -> Column:
+    return Column(heading, is_number=True)
+
+
+def share(part: float, whole: float) -> float | None:
+    """Return part of whole in per cent, one decimal; None of nothing."""
+    return round(100 * part / whole, 1) if whole else None
