@@ -28,8 +28,9 @@ def migrate(django: Django) -> None:
 
 
 def load_catalogue(django: Django) -> None:
-    """Load regions, plans and images, those of the lab too."""
+    """Load regions, plans and images, those of the lab too, and the roles of staff."""
     django.manage("load_catalogue", "--lab")
+    django.manage("load_roles")
 
 
 def collect_static(django: Django) -> None:
