@@ -13,10 +13,12 @@ from django.utils.timesince import timesince
 from instances.capacity import RegionCards, cards_by_region, sellable_everywhere
 from instances.choices import ENDED_JOB_STATES, StepState
 from instances.models import Job, Plan
+from instances.reports.fleet import held_share
 from inventory.choices import HostConnection, HostPolicy
 from inventory.models import Alert, Discrepancy, Host, Region
 
 ROWS_SHOWN = 10
+HELD_DAYS = 30
 # (field of RegionCards, heading, "state" of the card list, what it means; of unknown, its age).
 _COLUMNS = (
     ("total", "Total", "fleet", "Cards of all hosts, but for the retired."),
@@ -72,6 +74,8 @@ def _fleet() -> dict[str, Any]:
     fits = sellable_everywhere(plans)
     return {
         "has_fleet": True,
+        "held_days": HELD_DAYS,
+        "held_share": held_share(HELD_DAYS),
         "sums": _numbers(counted, None),
         "region_rows": [
             RegionRow(row.region, _numbers([row], row.region)) for row in counted

@@ -97,7 +97,7 @@ def _load(name: str, named: Iterable[str]) -> int:
     found = list(Permission.objects.filter(chosen).select_related("content_type"))
     missing = wanted - {f"{p.content_type.app_label}.{p.codename}" for p in found}
     if missing:
-        raise ValueError(f"role {name}: there is no permission {sorted(missing)[0]}")
+        raise ValueError(f"role {name}: there is no permission {min(missing)}")
     group, _ = Group.objects.get_or_create(name=name)
     group.permissions.set(found)
     return len(found)

@@ -147,6 +147,29 @@ def sold(asked: Asked) -> Table:
     )
 
 
+_HELD_LATELY = """
+SELECT (SELECT sum(extract(epoch FROM coalesce(released_at, %(now)s)
+                                    - greatest(claimed_at, %(since)s)))
+        FROM inventory_cardclaim
+        WHERE NOT is_hold AND coalesce(released_at, 'infinity') > %(since)s)::float8,
+       (SELECT sum(extract(epoch FROM %(now)s - greatest(enrolled_at, %(since)s)))
+        FROM inventory_card WHERE condition <> 'retired')::float8
+"""
+
+
+def held_share(days: int) -> float | None:
+    """Return which part of the cards' time instances had lately, in %; one query.
+
+    None without a card. Cheaper than sold(), for the first page: cards that are retired by
+    now count with their claims only.
+    """
+    now = clock()
+    with connection.cursor() as cursor:
+        cursor.execute(_HELD_LATELY, {"now": now, "since": now - timedelta(days=days)})
+        held, enrolled = cursor.fetchone()
+    return share(held or 0.0, enrolled) if enrolled else None
+
+
 def fragmentation(asked: Asked) -> Table:
     """Return the free cards that no plan can use now, with the reason."""
     plans = list(Plan.objects.filter(is_sold=True).select_related("gpu_model"))

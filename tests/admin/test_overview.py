@@ -17,9 +17,10 @@ from inventory.choices import (
     HostPolicy,
 )
 from inventory.ledger import refresh_shape
-from inventory.models import Card, Discrepancy, Host
+from inventory.models import Card, CardClaim, Discrepancy, Host
 from tests.admin.conftest import browser_of
 from tests.builders import make_card, make_gpu_model, make_host, make_order, make_region
+from tests.inventory.test_verify_ledger import no_guards
 
 
 def sums(client: Client) -> dict[str, int]:
@@ -73,6 +74,24 @@ def told(card: Card, *, is_blocking: bool) -> None:
     # As reconciliation does, which keeps discrepancies.
     with transaction.atomic():
         refresh_shape(card.host)
+
+
+def test_share_of_the_cards_time_is_that_of_the_claims(
+    staff: Client, fleet: Host, employee: Account
+) -> None:
+    """Two of four cards are held from almost when they were enrolled."""
+    for _ in range(2):
+        launch(make_order(employee, plan="gpu-1"))
+    now = timezone.now()
+    with no_guards():
+        # As if all had begun ten hours ago, and the claims five.
+        Card.objects.update(enrolled_at=now - timedelta(hours=10))
+        CardClaim.objects.update(claimed_at=now - timedelta(hours=5))
+
+    page = staff.get("/admin/")
+
+    assert page.context["held_share"] == 25.0
+    assert "25.0 %" in page.text
 
 
 def test_age_of_what_is_unknown_is_that_of_the_longest_silence(

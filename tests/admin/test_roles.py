@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from psycopg.sql import SQL, Identifier
 
 from gpucloud_site import roles
 from gpucloud_site.roles import ROLES
@@ -41,8 +42,10 @@ def database() -> dict[str, str]:
         digests = {}
         for table in sorted(tables):
             cursor.execute(
-                "SELECT md5(coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), ''))"
-                f' FROM "{table}" t'
+                SQL(
+                    "SELECT md5(coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), ''))"
+                    " FROM {} t"
+                ).format(Identifier(table))
             )
             digests[table] = cursor.fetchone()[0]
     return digests
