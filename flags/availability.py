@@ -4,16 +4,20 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from flags.models import Flag
 
 # SQL: the flag `f` is open for the account with the id %(account)s and the tags %(tags)s.
-# `everyone` first: a kill (False) beats every list. Every claim asks this, and the ORM
-# takes longer to compose it than PostgreSQL to answer.
+# `everyone` first: a kill (False) beats every list and every beta. Every claim asks this,
+# and the ORM takes longer to compose it than PostgreSQL to answer.
 IS_OPEN = """coalesce(f.everyone, f.account_tags && %(tags)s::varchar[] OR EXISTS (
     SELECT FROM flags_flag_accounts a
-     WHERE a.flag_id = f.id AND a.account_id = %(account)s))"""
+     WHERE a.flag_id = f.id AND a.account_id = %(account)s) OR EXISTS (
+    SELECT FROM flags_beta b
+      JOIN flags_betaenrolment e ON e.beta_id = b.id AND e.account_id = %(account)s
+     WHERE b.flag_id = f.id AND b.started_at <= now()
+       AND (b.ended_at IS NULL OR b.ended_at > now())))"""
 _OPEN = f"""
 SELECT f.name FROM flags_flag f WHERE f.name = ANY (%(names)s::text[]) AND {IS_OPEN}
 """  # noqa: S608 -- made of constants
@@ -61,5 +65,4 @@ def open_accounts(flag_name: str, accounts: QuerySet[Any]) -> QuerySet[Any]:
         return accounts.none()
     if flag.everyone:
         return accounts
-    listed = flag.accounts.values("pk")
-    return accounts.filter(Q(pk__in=listed) | Q(tags__overlap=flag.account_tags))
+    return accounts.filter(flag.lists())

@@ -91,6 +91,13 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "instances.view_hostimage",
         ),
         ("Feature flags", "flag", "flags_flag", "flags.view_flag"),
+        ("Betas", "science", "flags_beta", "flags.view_beta"),
+        (
+            "Beta enrolments",
+            "how_to_reg",
+            "flags_betaenrolment",
+            "flags.view_betaenrolment",
+        ),
         ("Regions", "public", "inventory_region", "inventory.view_region"),
         ("GPU models", "category", "inventory_gpumodel", "inventory.view_gpumodel"),
         (

@@ -26,6 +26,7 @@ _BATCHES = 50
 # there are hosts, plans, people and tokens.
 KEPT_FOR_EVER = frozenset(
     {
+        *("flags.Beta", "flags.BetaEnrolment"),
         *("flags.Flag", "instances.Account", "instances.ApiToken", "instances.Plan"),
         *("instances.GpuQuota", "instances.Image", "instances.HostImage"),
         *("instances.Instance", "instances.Reservation", "instances.SSHKey"),

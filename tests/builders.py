@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from flags.models import Flag
+from flags.models import Beta, Flag
 from instances import tokens
 from instances.actions.launch import LaunchOrder
 from instances.models import Account, Image, Plan
@@ -252,6 +253,19 @@ def make_flag(
     )
     flag.accounts.set(accounts)
     return flag
+
+
+def make_beta(slug: str = "beta", *, flag: Flag | None = None, **fields: Any) -> Beta:
+    """Make a beta that began a minute ago and has no end."""
+    return Beta.objects.create(
+        **{
+            "slug": slug,
+            "label": f"Beta {slug}",
+            "flag": flag or make_flag(slug),
+            "started_at": timezone.now() - timedelta(minutes=1),
+            **fields,
+        }
+    )
 
 
 def make_plan(

@@ -221,6 +221,20 @@ TOKEN_FIELDS = {
 }
 USER_FIELDS = {"username": Field("username")}
 ACCOUNT_AVAILABILITY_FIELDS = {"region": Field("slug")}
+BETA_FIELDS = {
+    "id": Field("slug"),
+    "label": Field("label"),
+    "started": Field("started_at", Kind.MOMENT),
+    "ended": Field("ended_at", Kind.MOMENT),
+    "greenlight_only": Field("greenlight_only", Kind.BOOLEAN),
+}
+ACCOUNT_BETA_FIELDS = {
+    "id": Field("beta__slug"),
+    "label": Field("beta__label"),
+    "started": Field("beta__started_at", Kind.MOMENT),
+    "ended": Field("beta__ended_at", Kind.MOMENT),
+    "enrolled": Field("enrolled_at", Kind.MOMENT),
+}
 MAINTENANCE_FIELDS = {
     "type": _constant("type", Kind.TEXT, "power_off_on"),
     "status": _constant("status", Kind.TEXT, "pending"),

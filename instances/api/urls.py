@@ -21,6 +21,12 @@ from instances.api.views.availability import (
     AvailabilityListView,
     RegionAvailabilityView,
 )
+from instances.api.views.betas import (
+    AccountBetaListView,
+    AccountBetaView,
+    BetaListView,
+    BetaView,
+)
 from instances.api.views.console import ConsoleView
 from instances.api.views.events import EventListView, EventSeenView, EventView
 from instances.api.views.images import ImageListView, ImageView
@@ -88,6 +94,10 @@ urlpatterns = [
     *_both("account/maintenance", MaintenanceListView),
     *_both("maintenance/policies", MaintenancePolicyListView),
     *_both("account/notifications", NotificationListView),
+    *_both("betas", BetaListView),
+    *_both("betas/<str:beta_id>", BetaView),
+    *_both("account/betas", AccountBetaListView),
+    *_both("account/betas/<str:enrolled_beta_id>", AccountBetaView),
     *_both("profile", ProfileView),
     *_both("profile/sshkeys", SSHKeyListView),
     *_both("profile/sshkeys/<int:key_id>", SSHKeyView),

@@ -7,6 +7,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
+from flags.betas import enrol
 from instances.actions.launch import launch
 from instances.models import (
     Account,
@@ -26,6 +27,7 @@ from inventory.models import Discrepancy, Host
 from tests.builders import (
     GPU_FLAG,
     make_account,
+    make_beta,
     make_flag,
     make_gpu_model,
     make_host,
@@ -124,6 +126,7 @@ def full_house(instance: Instance) -> Instance:
         reason=RefusedDemand.Reason.CAPACITY,
         is_employee=True,
     )
+    enrol(instance.account, make_beta(), "user:tester")
     UsageInterval.objects.create(
         instance=instance,
         plan=instance.plan,

@@ -2,13 +2,14 @@
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from flags.models import Flag
+from flags.models import Beta, BetaEnrolment, Flag
 from instances.models import (
     Account,
     ApiChange,
@@ -46,9 +47,11 @@ from tests.builders import make_host, make_region, make_user
 # Session, user, count, page; then what filters and columns ask for, once a page.
 MOST_QUERIES = 12
 EDITED_BY_HAND = {
-    Account, AddressPool, CheckImage, Flag, GpuModel, GpuQuota, Group, GuestSetup, Image,
+    Account, AddressPool, Beta, CheckImage, Flag, GpuModel, GpuQuota, Group, GuestSetup, Image,
     Plan, Region, User,
 }  # fmt: skip
+# Accounts write them, staff take them back.
+ENDED_BY_HAND = {BetaEnrolment}
 # Their "add" is a page of its own.
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
@@ -66,7 +69,9 @@ def url_of(model: type[Model], page: str, *args: object) -> str:
 
 
 def test_what_is_registered_is_what_is_meant() -> None:
-    assert set(REGISTERED) == EDITED_BY_HAND | set(ADDED_ELSEWHERE) | WRITTEN_BY_CODE
+    assert set(REGISTERED) == (
+        EDITED_BY_HAND | ENDED_BY_HAND | set(ADDED_ELSEWHERE) | WRITTEN_BY_CODE
+    )
 
 
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
@@ -155,6 +160,19 @@ def test_what_code_writes_cannot_be_edited_or_deleted_by_hand(
 
     assert (edited.status_code, deleted.status_code) == (403, 403)
     assert model._default_manager.filter(pk=row.pk).values().get() == before
+
+
+def test_an_enrolment_is_taken_back_and_not_edited(
+    staff: Client, full_house: Instance
+) -> None:
+    row = BetaEnrolment.objects.get()
+
+    edited = staff.post(url_of(BetaEnrolment, "change", row.pk), {"account": "1"})
+    deleted = staff.post(url_of(BetaEnrolment, "delete", row.pk), {"post": "yes"})
+
+    assert (edited.status_code, deleted.status_code) == (403, 302)
+    assert not BetaEnrolment.objects.exists()
+    assert LogEntry.objects.get().object_repr == f"{row.account} in {row.beta}"
 
 
 def test_no_address_of_the_task_queue_or_of_waffle_is_left(staff: Client) -> None:

@@ -15,16 +15,18 @@ from django.core import serializers
 from django.urls import URLPattern
 from django.utils import timezone
 
+from flags.models import Beta
 from instances import tokens
 from instances.api.urls import urlpatterns
 from instances.choices import EventAction, EventStatus
 from instances.models import ApiChange, ApiToken, Event, Plan, SSHKey, TokenRate
 from tests.api.builders import ORDER, Customer, make_customer
+from tests.builders import make_beta
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # What every account may see, if its flags are open: those have tests of their own.
-SHARED = {"region_id", "type_id", "image_id"}
+SHARED = {"region_id", "type_id", "image_id", "beta_id"}
 
 
 def _instance(owner: Customer) -> int:
@@ -63,6 +65,12 @@ def _tag(owner: Customer) -> str:
     return "theirs"
 
 
+def _enrolment(owner: Customer) -> str:
+    make_beta("theirs")
+    assert owner.api.post("/account/betas", {"id": "theirs"}).status_code == 200
+    return "theirs"
+
+
 # A route's parameter -> make one for the owner and return its id.
 OWNED: dict[str, Callable[[Customer], object]] = {
     "instance_id": _instance,
@@ -72,6 +80,7 @@ OWNED: dict[str, Callable[[Customer], object]] = {
     "reservation_id": _reservation,
     "username": lambda owner: owner.username,
     "label": _tag,
+    "enrolled_beta_id": _enrolment,
 }
 
 
@@ -171,6 +180,8 @@ def test_no_list_shows_another_account(
 ) -> None:
     for make in OWNED.values():
         make(owner)
+    # That there is a beta is no secret.
+    Beta.objects.update(slug="shared", label="Shared")
     mine = stranger.api.get(path)
     text = mine.content.decode()
     assert mine.status_code == 200

@@ -40,6 +40,7 @@ SHARED_IDS = {
     "region_id": "us-east",
     "type_id": "g6-standard-2",
     "image_id": "gpucloud/probe",
+    "beta_id": "theirs",
 }
 
 
@@ -175,6 +176,7 @@ def test_real_answers_are_as_the_document_says(
         "/v4/profile/sshkeys": {"label": "desk", "ssh_key": KEY},
         "/v4/profile/tokens": {"label": "more", "expiry": "2199-01-31T12:00:00"},
         "/v4/tags": {"label": "another"},
+        "/v4/account/betas": {"id": "theirs"},
         "/v4/linode/instances/{instance_id}/rebuild": {
             "image": "linode/debian12",
             "root_pass": SECRET,

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from django.db import connection
 from linode_api4 import (
+    AccountBetaProgram,
     ApiError,
+    BetaProgram,
     Event,
     Image,
     Instance,
@@ -23,7 +25,7 @@ from pytest_django import Settings
 from instances.jobs import runner
 from instances.models import Account, Job, Plan
 from tests.api.test_profile import KEY
-from tests.builders import GPU_FLAG, make_flag, make_plan, make_token
+from tests.builders import GPU_FLAG, make_beta, make_flag, make_plan, make_token
 from tests.simulated import SimulatedHypervisor
 
 # The SDK wants one for any image, and this one has no use for it.
@@ -304,3 +306,16 @@ def test_rebuild_and_watchdog_as_the_sdk_asks_for_them(
     with pytest.raises(ApiError) as none:
         linode.reset_instance_root_password(root_password=PASSWORD)
     assert "has no password that could be reset" in str(none.value)
+
+
+def test_the_sdk_enrols(client: LinodeClient) -> None:
+    make_beta("eight-gpus", description="Big.")
+
+    (shown,) = client.beta.betas(BetaProgram.label == "Beta eight-gpus")
+    assert client.account.join_beta_program(shown)
+
+    (mine,) = client.account.enrolled_betas()
+    assert (mine.id, mine.description) == ("eight-gpus", "Big.")
+    loaded = client.load(AccountBetaProgram, "eight-gpus")
+    assert loaded.started == shown.started
+    assert loaded.ended is None

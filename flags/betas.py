@@ -1,0 +1,36 @@
+"""Which betas an account sees, and which it may enrol in."""
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from flags.availability import FlaggedAccount
+from flags.models import GREENLIGHT_TAG, Beta, BetaEnrolment
+
+
+def betas_for(account: FlaggedAccount) -> QuerySet[Beta]:
+    """Return the betas that have begun, ended ones too, by their ids.
+
+    Those by invitation are for accounts with the tag alone; others do not know of them.
+    """
+    begun = Beta.objects.filter(started_at__lte=Now())
+    if GREENLIGHT_TAG not in account.tags:
+        begun = begun.filter(greenlight_only=False)
+    return begun
+
+
+def open_betas_for(account: FlaggedAccount) -> QuerySet[Beta]:
+    """Return the betas that the account may enrol in now."""
+    return betas_for(account).filter(Q(ended_at=None) | Q(ended_at__gt=Now()))
+
+
+def enrolments_of(account: FlaggedAccount) -> QuerySet[BetaEnrolment]:
+    """Return what the account enrolled in, first enrolled first, with the betas."""
+    rows = BetaEnrolment.objects.filter(account=account.pk)
+    return rows.select_related("beta").order_by("pk")
+
+
+def enrol(account: FlaggedAccount, beta: Beta, actor: str) -> BetaEnrolment:
+    """Enrol the account; a repeat changes nothing. actor: user:NAME."""
+    return BetaEnrolment.objects.get_or_create(
+        account_id=account.pk, beta=beta, defaults={"enrolled_by": actor}
+    )[0]
