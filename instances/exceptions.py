@@ -100,6 +100,14 @@ class StepFailed(InstancesError):
     """A job's step cannot succeed by trying again."""
 
 
+class Unreachable(InstancesError):
+    """Nothing answers at an address that a person typed, or it may not be asked."""
+
+
+class PrivateAddress(Unreachable):
+    """It is inside a private network. public_message: a clause, to be gone on with."""
+
+
 class ImageUnusable(StepFailed):
     """An image cannot be fetched or is not what the catalogue says of it."""
 

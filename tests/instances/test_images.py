@@ -16,14 +16,15 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError
 from pytest_django import Settings
 
-from instances import fetching, image_store
+from instances import image_store, outbound
 from instances.actions.images import save_image
 from instances.choices import ImageStatus
 from instances.disk_images import virtual_bytes
 from instances.exceptions import ImageUnusable
-from instances.fetching import Limits, fetched, is_public
+from instances.fetching import Limits, fetched
 from instances.image_catalogue import check_image, due_images
 from instances.models import Image
+from instances.outbound import is_public
 
 RAW = b"\x55\xaa" * 512
 DIGEST = hashlib.sha256(RAW).hexdigest()
@@ -205,8 +206,8 @@ def test_what_may_be_secret_in_an_address_is_not_told(site: str) -> None:
 def test_redirect_into_the_private_network_is_refused(
     site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = fetching.is_public
-    monkeypatch.setattr(fetching, "is_public", lambda a: a == "127.0.0.1" or real(a))
+    real = outbound.is_public
+    monkeypatch.setattr(outbound, "is_public", lambda a: a == "127.0.0.1" or real(a))
 
     with pytest.raises(ImageUnusable, match=r"169\.254\.169\.254 is inside"):
         b"".join(fetched(f"{site}/inside", Limits(1 << 20, 30)))
