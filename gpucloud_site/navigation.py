@@ -80,6 +80,13 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "Work": (
         ("Jobs", "pending_actions", "instances_job", "instances.view_job"),
         ("Customer events", "campaign", "instances_event", "instances.view_event"),
+        ("Webhooks", "webhook", "instances_webhook", "instances.view_webhook"),
+        (
+            "Webhook deliveries",
+            "send",
+            "instances_webhookdelivery",
+            "instances.view_webhookdelivery",
+        ),
     ),
     "Catalogue": (
         ("Plans", "sell", "instances_plan", "instances.view_plan"),

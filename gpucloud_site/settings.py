@@ -82,6 +82,21 @@ IMAGE_FETCH_TIMEOUT_S = environment.whole_number(
 IMAGE_FETCH_PRIVATE = LAB and environment.boolean(
     "GPUCLOUD_IMAGE_FETCH_PRIVATE", default=False
 )
+# Webhooks. How long a receiver may take; how many workers send at once, so that others are
+# left for launches; after how long what was not taken is given up.
+WEBHOOK_TIMEOUT_S = environment.whole_number(
+    "GPUCLOUD_WEBHOOK_TIMEOUT_S", default=10, minimum=1
+)
+WEBHOOKS_AT_ONCE = environment.whole_number(
+    "GPUCLOUD_WEBHOOKS_AT_ONCE", default=2, minimum=1
+)
+WEBHOOK_DEADLINE_S = environment.whole_number(
+    "GPUCLOUD_WEBHOOK_DEADLINE_S", default=24 * 3600, minimum=60
+)
+# Plain http and addresses inside our own network are for development alone.
+WEBHOOKS_PRIVATE = LAB and environment.boolean(
+    "GPUCLOUD_WEBHOOKS_PRIVATE", default=False
+)
 DATABASES = {
     "default": {
         **environment.postgresql("DATABASE_URL"),
@@ -245,6 +260,9 @@ KEEP_JOBS_DAYS = environment.whole_number(
 )
 KEEP_EVENTS_DAYS = environment.whole_number(
     "GPUCLOUD_KEEP_EVENTS_DAYS", default=90, minimum=1
+)
+KEEP_WEBHOOK_DELIVERIES_DAYS = environment.whole_number(
+    "GPUCLOUD_KEEP_WEBHOOK_DELIVERIES_DAYS", default=30, minimum=1
 )
 KEEP_OBSERVATIONS_DAYS = environment.whole_number(
     "GPUCLOUD_KEEP_OBSERVATIONS_DAYS", default=90, minimum=1

@@ -139,6 +139,21 @@ class EventAction(TextChoices):
     PASSWORD_RESET = "password_reset", "password_reset"
     LINODE_DELETE = "linode_delete", "linode_delete"
     LINODE_UPDATE = "linode_update", "linode_update"
+    # Not Linode's.
+    WEBHOOK_DISABLED = "gpucloud_webhook_disabled", "gpucloud_webhook_disabled"
+
+
+class EntityType(TextChoices):
+    """Linode API v4, Event "entity.type", and our own: what an event is about."""
+
+    LINODE = "linode", "linode"
+    WEBHOOK = "webhook", "webhook"
+
+
+class DeliveryState(TextChoices):
+    PENDING = "pending", "pending"
+    DELIVERED = "delivered", "delivered"
+    FAILED = "failed", "failed"
 
 
 class PlanClass(TextChoices):

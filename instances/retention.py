@@ -15,7 +15,7 @@ from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Now
 
 from instances.choices import ENDED_JOB_STATES, ENDED_PHASES, EventStatus, JobKind
-from instances.models import ApiChange, Event, Job, RefusedDemand
+from instances.models import ApiChange, Event, Job, RefusedDemand, WebhookDelivery
 from inventory.models import Alert, Discrepancy
 
 _BATCH = 1000
@@ -26,7 +26,7 @@ _BATCHES = 50
 # there are hosts, plans, people and tokens.
 KEPT_FOR_EVER = frozenset(
     {
-        *("flags.Beta", "flags.BetaEnrolment"),
+        *("flags.Beta", "flags.BetaEnrolment", "instances.Webhook"),
         *("flags.Flag", "instances.Account", "instances.ApiToken", "instances.Plan"),
         *("instances.GpuQuota", "instances.Image", "instances.HostImage"),
         *("instances.Instance", "instances.Reservation", "instances.SSHKey"),
@@ -79,6 +79,11 @@ RULES = (
         RefusedDemand,
         lambda: settings.KEEP_REFUSALS_DAYS,
         lambda age: RefusedDemand.objects.filter(at__lt=Now() - age),
+    ),
+    Rule(
+        WebhookDelivery,
+        lambda: settings.KEEP_WEBHOOK_DELIVERIES_DAYS,
+        lambda age: WebhookDelivery.objects.filter(ended_at__lt=Now() - age),
     ),
     Rule(
         Alert,

@@ -10,7 +10,14 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule, Task  # noqa: TID251
 from django_q.tasks import async_task, result  # noqa: TID251
 
-from instances import holds, image_catalogue, reconcile, retention, watchdog
+from instances import (
+    holds,
+    image_catalogue,
+    reconcile,
+    retention,
+    watchdog,
+    webhooks,
+)
 from instances.cluster import Leftovers
 from instances.jobs import card_work, leases, overdue, runner
 
@@ -40,6 +47,7 @@ def enqueue_due_jobs() -> int:
     for image_id in image_catalogue.due_images():
         enqueue_image(image_id)
     overdue.tell_of_overdue()
+    webhooks.give_up_late()
     return len(job_ids)
 
 
@@ -72,17 +80,29 @@ def check_image(image_id: int) -> None:
 
 
 def look_after_fleet() -> None:
-    """Enqueue what is due of hosts and cards; `manage.py watch` does so every second.
+    """Enqueue what is due of hosts, cards and webhooks; `manage.py watch` does so every second.
 
     What is held beyond its time is freed here, which asks no host.
     One task a host: a frozen one holds one worker for its deadline and no other host.
     """
     holds.expire_due()
+    for webhook_id in webhooks.take_due():
+        enqueue_webhook(webhook_id)
     for host_id in reconcile.take_due_hosts():
         enqueue_reconcile(host_id)
     for host_id in card_work.hosts_with_work():
         for job_id in card_work.plan(host_id):
             enqueue_job(job_id)
+
+
+def enqueue_webhook(webhook_id: int) -> None:
+    async_task(
+        "instances.tasks.send_to_webhook", webhook_id, task_name=f"webhook {webhook_id}"
+    )
+
+
+def send_to_webhook(webhook_id: int) -> int:
+    return webhooks.send_due(webhook_id)
 
 
 def enqueue_reconcile(host_id: int) -> None:

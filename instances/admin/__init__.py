@@ -9,6 +9,7 @@ from instances.admin.quotas import GpuQuotaAdmin
 from instances.admin.refusals import RefusedDemandAdmin
 from instances.admin.reservations import ReservationAdmin
 from instances.admin.usage import UsageIntervalAdmin
+from instances.admin.webhooks import WebhookAdmin, WebhookDeliveryAdmin
 from instances.admin.work import EventAdmin, JobAdmin
 
 inventory_words.teach()
@@ -28,4 +29,6 @@ __all__ = [
     "ReservationAdmin",
     "SSHKeyAdmin",
     "UsageIntervalAdmin",
+    "WebhookAdmin",
+    "WebhookDeliveryAdmin",
 ]

@@ -180,6 +180,18 @@ RESERVATION_FIELDS = {
     "created": Field("created_at", Kind.MOMENT),
     "expires": Field("expires_at", Kind.MOMENT),
 }
+WEBHOOK_FIELDS = {
+    "id": _number("pk"),
+    "url": Field("url"),
+    "created": Field("created_at", Kind.MOMENT),
+}
+DELIVERY_FIELDS = {
+    "id": Field("wire_uuid", Kind.TEXT, Cast("uuid", CharField())),
+    "event_id": Field("event__id", Kind.INTEGER),
+    "action": Field("event__action"),
+    "status": Field("state"),
+    "created": Field("created_at", Kind.MOMENT),
+}
 DISK_FIELDS = {"label": Field("label"), "size": Field("size", Kind.INTEGER)}
 CONFIG_FIELDS = {"label": Field("label")}
 QUOTA_FIELDS = {
@@ -211,7 +223,7 @@ EVENT_FIELDS = {
     "action": Field("action"),
     "created": Field("created_at", Kind.MOMENT),
     "entity.id": _number("entity_id"),
-    "entity.type": _constant("entity_type", Kind.TEXT, "linode"),
+    "entity.type": Field("entity_type"),
 }
 SSH_KEY_FIELDS = {"id": _number("pk"), "label": Field("label")}
 TOKEN_FIELDS = {

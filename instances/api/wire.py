@@ -1,6 +1,5 @@
 """Inside words to the API's words: the one place that knows Linode's formats."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -8,19 +7,10 @@ from uuid import UUID
 from django.utils.crypto import salted_hmac
 
 from instances.models import Account, Instance
+from instances.moments import time_from, time_of
 from inventory.addresses import mac_of, slaac_of
 
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
-
-
-def time_of(moment: datetime) -> str:
-    """Return the moment in UTC, without zone or fraction: clients parse just this form."""
-    return moment.astimezone(UTC).strftime(TIME_FORMAT)
-
-
-def time_from(text: str) -> datetime:
-    """Return the moment that time_of() wrote. Raises ValueError."""
-    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+__all__ = ["time_from", "time_of"]
 
 
 def number_of(amount: Decimal) -> int | float:
@@ -49,13 +39,3 @@ def ipv6_of(instance: Any) -> str | None:
     if not instance.ipv6_prefix:
         return None
     return f"{slaac_of(str(instance.ipv6_prefix), mac_of(str(instance.ipv4)))}/128"
-
-
-def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
-    """Return the seconds from start to end; None while one of them is open."""
-    return None if start is None or end is None else (end - start).total_seconds()
-
-
-def link_to_instance(instance_id: int) -> str:
-    """Return an event's entity.url; the alias /v4beta is never named."""
-    return f"/v4/linode/instances/{instance_id}"

@@ -12,6 +12,7 @@ from instances.models.reservation import Reservation
 from instances.models.resize import PendingResize
 from instances.models.tag import Tag
 from instances.models.usage import UsageInterval
+from instances.models.webhook import Webhook, WebhookDelivery
 
 __all__ = [
     "Account",
@@ -34,4 +35,6 @@ __all__ = [
     "Tag",
     "TokenRate",
     "UsageInterval",
+    "Webhook",
+    "WebhookDelivery",
 ]

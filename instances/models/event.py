@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from instances.choices import EventAction, EventStatus
+from instances.choices import EntityType, EventAction, EventStatus
 from instances.models.account import Account
 from instances.models.job import Job
 
@@ -15,6 +15,9 @@ class Event(models.Model):
     )
     action = models.CharField(max_length=40, choices=EventAction)
     status = models.CharField(max_length=12, choices=EventStatus)
+    entity_type = models.CharField(
+        max_length=16, choices=EntityType, default=EntityType.LINODE
+    )
     entity_id = models.BigIntegerField()
     entity_label = models.CharField(max_length=64)
     username = models.CharField(max_length=150)

@@ -8,7 +8,9 @@ from django.test import Client
 from django.utils import timezone
 
 from flags.betas import enrol
+from instances.actions import webhooks
 from instances.actions.launch import launch
+from instances.actions.update import update
 from instances.models import (
     Account,
     ApiChange,
@@ -127,6 +129,8 @@ def full_house(instance: Instance) -> Instance:
         is_employee=True,
     )
     enrol(instance.account, make_beta(), "user:tester")
+    webhooks.create(instance.account, "https://ops.example.net", [], "user:tester")
+    update(instance, "tester", tags=["trial"])
     UsageInterval.objects.create(
         instance=instance,
         plan=instance.plan,

@@ -25,6 +25,8 @@ from instances.models import (
     Reservation,
     SSHKey,
     UsageInterval,
+    Webhook,
+    WebhookDelivery,
 )
 from inventory.models import (
     AddressClaim,
@@ -57,7 +59,7 @@ ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
     AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim, CardEvent,
     Discrepancy, Event, HostImage, Job, NodeClaim, RefusedDemand, Reservation, SSHKey,
-    UsageInterval,
+    UsageInterval, Webhook, WebhookDelivery,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 

@@ -71,6 +71,11 @@ def _enrolment(owner: Customer) -> str:
     return "theirs"
 
 
+def _webhook(owner: Customer) -> int:
+    body = {"url": "https://ops.example.net/theirs"}
+    return int(owner.api.post("/gpucloud/webhooks", body).json()["id"])
+
+
 # A route's parameter -> make one for the owner and return its id.
 OWNED: dict[str, Callable[[Customer], object]] = {
     "instance_id": _instance,
@@ -81,6 +86,7 @@ OWNED: dict[str, Callable[[Customer], object]] = {
     "username": lambda owner: owner.username,
     "label": _tag,
     "enrolled_beta_id": _enrolment,
+    "webhook_id": _webhook,
 }
 
 

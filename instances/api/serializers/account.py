@@ -1,4 +1,4 @@
-"""The account, its users and events as plain dicts: API.md's tables, field by field."""
+"""The account and its users as plain dicts: API.md's tables, field by field."""
 
 from collections.abc import Collection
 
@@ -7,8 +7,8 @@ from django.contrib.auth.models import User
 from instances.api import wire
 from instances.api.serializers.catalogue import GPU_CAPABILITY, region_json
 from instances.api.shapes import account as shapes
-from instances.api.shapes.common import Entity
-from instances.models import Account, Event, Instance
+from instances.event_document import entity_json
+from instances.models import Account, Instance
 from inventory.models import Region
 
 MAINTENANCE_POLICY = "linode/power_off_on"
@@ -24,34 +24,6 @@ _NOT_SOLD = (
     "VPCs",
     "Vlans",
 )
-
-
-def event_json(event: Event) -> shapes.Event:
-    return {
-        "id": event.pk,
-        "action": event.action,
-        "status": event.status,
-        "percent_complete": event.percent_complete,
-        "created": wire.time_of(event.created_at),
-        "duration": wire.seconds_between(event.started_at, event.finished_at),
-        "entity": _entity(event.entity_id, event.entity_label),
-        "secondary_entity": None,
-        "message": event.message or None,
-        "username": event.username or None,
-        "seen": event.seen,
-        "read": event.seen,
-        "rate": None,
-        "time_remaining": None,
-    }
-
-
-def _entity(instance_id: int, label: str) -> Entity:
-    return {
-        "id": instance_id,
-        "label": label,
-        "type": "linode",
-        "url": wire.link_to_instance(instance_id),
-    }
 
 
 def account_json(account: Account, *, has_gpus: bool) -> shapes.Account:
@@ -127,7 +99,7 @@ def user_json(user: User, key_labels: Collection[str]) -> shapes.User:
 
 def maintenance_json(instance: Instance) -> shapes.Maintenance:
     return {
-        "entity": _entity(instance.pk, instance.label),
+        "entity": entity_json(instance.pk, instance.label),
         "type": "power_off_on",
         "status": "pending",
         "reason": "Its host is being taken out of service. Delete the Linode and create "
@@ -159,7 +131,7 @@ def maintenance_policies() -> list[shapes.MaintenancePolicy]:
 
 def notification_json(instance: Instance) -> shapes.Notification:
     return {
-        "entity": _entity(instance.pk, instance.label),
+        "entity": entity_json(instance.pk, instance.label),
         "type": "maintenance",
         "severity": "major",
         "label": "Maintenance is pending",

@@ -2,8 +2,8 @@
 
 import ipaddress
 
-from instances.api import wire
 from instances.api.shapes.addresses import IPv4Address, IPv6Address, LinodeAddresses
+from instances.event_document import entity_json
 from instances.models import Instance
 from inventory.addresses import link_local_of
 from inventory.models import AddressClaim
@@ -47,12 +47,7 @@ def _ipv4_json(held: AddressClaim, instance: Instance) -> IPv4Address:
         "reserved": False,
         "interface_id": None,
         "vpc_nat_1_1": None,
-        "assigned_entity": {
-            "id": instance.pk,
-            "label": instance.label,
-            "type": "linode",
-            "url": wire.link_to_instance(instance.pk),
-        },
+        "assigned_entity": entity_json(instance.pk, instance.label),
     }
 
 

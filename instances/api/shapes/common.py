@@ -28,7 +28,7 @@ class Errors(TypedDict):
 class Entity(TypedDict):
     """What an event, a maintenance or a notification is about."""
 
-    id: Annotated[int, Doc("The Linode's id; kept after it is gone.", 123)]
+    id: Annotated[int, Doc("Its id; kept after it is gone.", 123)]
     label: Annotated[str, Doc("Its label at that time.", "trainer")]
-    type: Annotated[str, Doc("linode is all there is.", "linode")]
+    type: Annotated[str, Doc("linode, or webhook.", "linode")]
     url: Annotated[str, Doc("Its path.", "/v4/linode/instances/123")]

@@ -9,8 +9,8 @@ from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import EVENT_FIELDS
 from instances.api.listing import listing
 from instances.api.openapi.operations import operation
-from instances.api.serializers.account import event_json
 from instances.api.shapes import account as shapes
+from instances.event_document import event_json
 from instances.models import Account, Event
 
 
