@@ -21,6 +21,12 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "instances_reservation",
             "instances.view_reservation",
         ),
+        (
+            "Waitlist",
+            "hourglass_top",
+            "instances_waitlistentry",
+            "instances.view_waitlistentry",
+        ),
         ("Accounts", "groups", "instances_account", "instances.view_account"),
         ("GPU quotas", "speed", "instances_gpuquota", "instances.view_gpuquota"),
         (

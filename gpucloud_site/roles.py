@@ -42,6 +42,7 @@ _CUSTOMERS = _view(
         "image",
     ),
     *("apitoken", "apichange", "sshkey", "usageinterval", "refuseddemand"),
+    *("waitlistentry", "webhook", "webhookdelivery"),
 )
 _FLEET = _view(
     "inventory",

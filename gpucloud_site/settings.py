@@ -49,6 +49,13 @@ SHUTDOWN_GRACE_S = environment.whole_number(
 RESERVATION_MAX_S = environment.whole_number(
     "GPUCLOUD_RESERVATION_MAX_S", default=7 * 24 * 3600, minimum=60
 )
+# For how long what became free is held for who waited for it, and how long one may wait.
+WAITLIST_HOLD_S = environment.whole_number(
+    "GPUCLOUD_WAITLIST_HOLD_S", default=1800, minimum=60
+)
+WAITLIST_MAX_S = environment.whole_number(
+    "GPUCLOUD_WAITLIST_MAX_S", default=30 * 24 * 3600, minimum=60
+)
 CARDS_CLEANED_PER_HOST = environment.whole_number(
     "GPUCLOUD_CARDS_CLEANED_PER_HOST", default=2, minimum=1
 )

@@ -140,6 +140,7 @@ class EventAction(TextChoices):
     LINODE_DELETE = "linode_delete", "linode_delete"
     LINODE_UPDATE = "linode_update", "linode_update"
     # Not Linode's.
+    GPU_AVAILABLE = "gpu_available", "gpu_available"
     WEBHOOK_DISABLED = "gpucloud_webhook_disabled", "gpucloud_webhook_disabled"
 
 
@@ -148,6 +149,14 @@ class EntityType(TextChoices):
 
     LINODE = "linode", "linode"
     WEBHOOK = "webhook", "webhook"
+    WAITLIST = "waitlist", "waitlist"
+
+
+class WaitState(TextChoices):
+    WAITING = "waiting", "waiting"
+    TOLD = "told", "told"
+    EXPIRED = "expired", "waited too long"
+    CANCELLED = "cancelled", "cancelled"
 
 
 class DeliveryState(TextChoices):

@@ -115,6 +115,16 @@ class _Attempt:
         return None
 
 
+def room_of(region_id: int) -> tuple[str, ...]:
+    """Return the free shapes of a region's hosts that accept claims; one query."""
+    return tuple(sorted(Search(region_id, stale_after()).accepting_shapes()))
+
+
+def fits_one_of(request: Request, shapes: tuple[str, ...]) -> bool:
+    """Say whether `request` fits on a host with one of the free shapes."""
+    return bool(_best_first(request, shapes))
+
+
 def claim_capacity(
     request: Request,
     region: Region,

@@ -10,8 +10,12 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from instances.choices import ReservationState
-from instances.exceptions import InvalidRequest
+from instances.claiming import claim_capacity
+from instances.exceptions import InvalidRequest, NoCapacity
 from instances.models import Account, Instance, Plan, Reservation
+from instances.placement import NoFit
+from instances.quotas import check_quota
+from instances.selectors import request_of
 from inventory import prepared
 from inventory.exceptions import NotClaimable
 from inventory.ledger import Actor, clock, lock_hosts_of, release, take_up
@@ -30,6 +34,26 @@ UPDATE instances_reservation SET state = %(state)s::text, ended_at = clock_times
    AND (%(state)s::text <> 'expired' OR expires_at <= clock_timestamp())
 RETURNING uuid
 """
+
+
+def hold(reservation: Reservation) -> None:
+    """Insert a new reservation and claim what it is for, within its account's quota.
+
+    Raises QuotaExceeded or NoCapacity; then the caller's transaction is to be undone.
+    """
+    # Before the claim: a repeat waits here for the first and takes no card meanwhile.
+    prepared.insert(reservation)
+    plan, region = reservation.plan, reservation.region
+    check_quota(reservation.account, plan)
+    actor = Actor(
+        reservation.created_by,
+        f"reservation {reservation.pk} for {reservation.account.name}",
+    )
+    placed = claim_capacity(
+        request_of(plan), region, reservation.uuid, actor, is_hold=True
+    )
+    if isinstance(placed, NoFit):
+        raise NoCapacity.of(plan.cards, plan.slug, region.slug, placed)
 
 
 def let_go(

@@ -27,6 +27,7 @@ _BATCHES = 50
 KEPT_FOR_EVER = frozenset(
     {
         *("flags.Beta", "flags.BetaEnrolment", "instances.Webhook"),
+        "instances.WaitlistEntry",
         *("flags.Flag", "instances.Account", "instances.ApiToken", "instances.Plan"),
         *("instances.GpuQuota", "instances.Image", "instances.HostImage"),
         *("instances.Instance", "instances.Reservation", "instances.SSHKey"),

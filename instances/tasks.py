@@ -15,6 +15,7 @@ from instances import (
     image_catalogue,
     reconcile,
     retention,
+    waitlist,
     watchdog,
     webhooks,
 )
@@ -82,10 +83,12 @@ def check_image(image_id: int) -> None:
 def look_after_fleet() -> None:
     """Enqueue what is due of hosts, cards and webhooks; `manage.py watch` does so every second.
 
-    What is held beyond its time is freed here, which asks no host.
+    What is held beyond its time is freed here, and those that wait for capacity are told,
+    which asks no host.
     One task a host: a frozen one holds one worker for its deadline and no other host.
     """
     holds.expire_due()
+    waitlist.tell_waiting()
     for webhook_id in webhooks.take_due():
         enqueue_webhook(webhook_id)
     for host_id in reconcile.take_due_hosts():

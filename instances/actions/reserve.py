@@ -12,19 +12,13 @@ from django.utils import timezone
 from instances.actions.refused import refusals_noted
 from instances.actions.sale import offer
 from instances.choices import ReservationState
-from instances.claiming import claim_capacity
 from instances.exceptions import (
     InvalidRequest,
-    NoCapacity,
     ReservationEnded,
 )
-from instances.holds import let_go
+from instances.holds import hold, let_go
 from instances.idempotency import made_before
 from instances.models import Account, Reservation
-from instances.placement import NoFit
-from instances.quotas import check_quota
-from instances.selectors import request_of
-from inventory import prepared
 from inventory.ledger import Actor
 
 
@@ -80,7 +74,6 @@ def _reserve(order: ReservationOrder) -> Reservation:
     errors += _time_errors(order.expires_at)
     if errors or plan is None or region is None:
         raise InvalidRequest(errors)
-    # Before the claim: a repeat waits here for the first and takes no card meanwhile.
     reservation = Reservation(
         account=order.account,
         plan=plan,
@@ -90,17 +83,7 @@ def _reserve(order: ReservationOrder) -> Reservation:
         idempotency_key=order.idempotency_key,
         request_digest=order.digest,
     )
-    prepared.insert(reservation)
-    check_quota(order.account, plan)
-    placed = claim_capacity(
-        request_of(plan),
-        region,
-        reservation.uuid,
-        Actor(order.actor, f"reservation {reservation.pk} for {order.account.name}"),
-        is_hold=True,
-    )
-    if isinstance(placed, NoFit):
-        raise NoCapacity.of(plan.cards, plan.slug, region.slug, placed)
+    hold(reservation)
     return reservation
 
 

@@ -9,6 +9,7 @@ from instances.admin.quotas import GpuQuotaAdmin
 from instances.admin.refusals import RefusedDemandAdmin
 from instances.admin.reservations import ReservationAdmin
 from instances.admin.usage import UsageIntervalAdmin
+from instances.admin.waitlist import WaitlistEntryAdmin
 from instances.admin.webhooks import WebhookAdmin, WebhookDeliveryAdmin
 from instances.admin.work import EventAdmin, JobAdmin
 
@@ -29,6 +30,7 @@ __all__ = [
     "ReservationAdmin",
     "SSHKeyAdmin",
     "UsageIntervalAdmin",
+    "WaitlistEntryAdmin",
     "WebhookAdmin",
     "WebhookDeliveryAdmin",
 ]

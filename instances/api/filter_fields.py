@@ -180,6 +180,13 @@ RESERVATION_FIELDS = {
     "created": Field("created_at", Kind.MOMENT),
     "expires": Field("expires_at", Kind.MOMENT),
 }
+WAITLIST_FIELDS = {
+    "id": _number("pk"),
+    "type": Field("plan__slug"),
+    "region": Field("region__slug"),
+    "status": Field("status"),
+    "created": Field("created_at", Kind.MOMENT),
+}
 WEBHOOK_FIELDS = {
     "id": _number("pk"),
     "url": Field("url"),

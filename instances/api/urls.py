@@ -55,6 +55,7 @@ from instances.api.views.tags import TagListView, TagView
 from instances.api.views.tokens import TokenListView, TokenUseListView, TokenView
 from instances.api.views.types import TypeListView, TypeView
 from instances.api.views.usage import UsageListView
+from instances.api.views.waitlist import WaitlistEntryView, WaitlistView
 from instances.api.views.webhooks import (
     WebhookDeliveryListView,
     WebhookListView,
@@ -116,6 +117,8 @@ urlpatterns = [
     *_both("gpucloud/reservations/<int:reservation_id>", ReservationView),
     *_both("gpucloud/tokens", TokenUseListView),
     *_both("gpucloud/usage", UsageListView),
+    *_both("gpucloud/waitlist", WaitlistView),
+    *_both("gpucloud/waitlist/<int:entry_id>", WaitlistEntryView),
     *_both("gpucloud/webhooks", WebhookListView),
     *_both("gpucloud/webhooks/<int:webhook_id>", WebhookView),
     *_both("gpucloud/webhooks/<int:webhook_id>/deliveries", WebhookDeliveryListView),

@@ -7,10 +7,9 @@ from uuid import UUID
 from django.utils.crypto import salted_hmac
 
 from instances.models import Account, Instance
-from instances.moments import time_from, time_of
+from instances.moments import time_from as time_from
+from instances.moments import time_of as time_of
 from inventory.addresses import mac_of, slaac_of
-
-__all__ = ["time_from", "time_of"]
 
 
 def number_of(amount: Decimal) -> int | float:

@@ -12,6 +12,7 @@ from instances.models.reservation import Reservation
 from instances.models.resize import PendingResize
 from instances.models.tag import Tag
 from instances.models.usage import UsageInterval
+from instances.models.waitlist import WaitlistEntry
 from instances.models.webhook import Webhook, WebhookDelivery
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Tag",
     "TokenRate",
     "UsageInterval",
+    "WaitlistEntry",
     "Webhook",
     "WebhookDelivery",
 ]

@@ -11,6 +11,7 @@ from flags.betas import enrol
 from instances.actions import webhooks
 from instances.actions.launch import launch
 from instances.actions.update import update
+from instances.actions.waitlist import join
 from instances.models import (
     Account,
     ApiChange,
@@ -129,6 +130,7 @@ def full_house(instance: Instance) -> Instance:
         is_employee=True,
     )
     enrol(instance.account, make_beta(), "user:tester")
+    join(instance.account, instance.plan.slug, "us-east", "user:tester")
     webhooks.create(instance.account, "https://ops.example.net", [], "user:tester")
     update(instance, "tester", tags=["trial"])
     UsageInterval.objects.create(

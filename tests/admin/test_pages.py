@@ -25,6 +25,7 @@ from instances.models import (
     Reservation,
     SSHKey,
     UsageInterval,
+    WaitlistEntry,
     Webhook,
     WebhookDelivery,
 )
@@ -59,7 +60,7 @@ ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
     AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim, CardEvent,
     Discrepancy, Event, HostImage, Job, NodeClaim, RefusedDemand, Reservation, SSHKey,
-    UsageInterval, Webhook, WebhookDelivery,
+    UsageInterval, WaitlistEntry, Webhook, WebhookDelivery,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 

@@ -76,6 +76,11 @@ def _webhook(owner: Customer) -> int:
     return int(owner.api.post("/gpucloud/webhooks", body).json()["id"])
 
 
+def _place_in_line(owner: Customer) -> int:
+    body = {"type": ORDER["type"], "region": ORDER["region"]}
+    return int(owner.api.post("/gpucloud/waitlist", body).json()["id"])
+
+
 # A route's parameter -> make one for the owner and return its id.
 OWNED: dict[str, Callable[[Customer], object]] = {
     "instance_id": _instance,
@@ -87,6 +92,7 @@ OWNED: dict[str, Callable[[Customer], object]] = {
     "label": _tag,
     "enrolled_beta_id": _enrolment,
     "webhook_id": _webhook,
+    "entry_id": _place_in_line,
 }
 
 

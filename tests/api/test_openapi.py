@@ -177,6 +177,7 @@ def test_real_answers_are_as_the_document_says(
         "/v4/profile/tokens": {"label": "more", "expiry": "2199-01-31T12:00:00"},
         "/v4/tags": {"label": "another"},
         "/v4/account/betas": {"id": "theirs"},
+        "/v4/gpucloud/waitlist": {"type": "g6-standard-2", "region": "us-east"},
         "/v4/gpucloud/webhooks": {"url": "https://ops.example.net/more"},
         "/v4/linode/instances/{instance_id}/rebuild": {
             "image": "linode/debian12",
