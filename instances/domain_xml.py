@@ -9,6 +9,7 @@ from lxml import etree
 from lxml.builder import E
 
 from instances.domain_devices import Disk, Nic, build_disks, build_nic
+from instances.guest_pci import CardPort, Expander, pci_tree
 from inventory.hypervisor.console import console_file
 from inventory.hypervisor.domain_parts import (
     cpu_set,
@@ -185,44 +186,34 @@ def _devices(spec: DomainSpec) -> etree._Element:
 def _pci_tree(
     spec: DomainSpec,
 ) -> tuple[list[etree._Element], list[etree._Element]]:
-    """Return controllers and hostdevs: each card in a root port of its own.
-
-    A split guest gets an expander bus per cell, through which it sees each card at its
-    node. Indexes stay contiguous: libvirt fills gaps with ports of its own choice.
-    """
-    controllers = [E.controller(type="pci", index="0", model="pcie-root")]
-    parents: list[int | None] = [None] * len(spec.cells)
-    with_cards = [i for i, cell in enumerate(spec.cells) if cell.cards]
-    if spec.is_split:
-        for cell in with_cards:
-            index = len(controllers)
-            parents[cell] = index
-            # Bus numbers high enough to leave each expander room for 8 ports below it.
-            number = 254 - 24 * (len(with_cards) - with_cards.index(cell))
-            controllers.append(
-                E.controller(
-                    E.target(E.node(str(cell)), busNr=str(number)),
-                    type="pci",
-                    index=str(index),
-                    model="pcie-expander-bus",
-                )
-            )
-    devices = []
-    for cell in with_cards:
-        for slot, functions in enumerate(spec.cells[cell].cards):
-            port = len(controllers)
-            controllers.append(_root_port(port, parents[cell], slot))
-            devices += hostdevs(functions, port)
+    """Return controllers and hostdevs, as instances.guest_pci lays them out."""
+    tree = pci_tree([cell.cards for cell in spec.cells])
+    controllers = [
+        E.controller(type="pci", index="0", model="pcie-root"),
+        *map(_expander, tree.expanders),
+        *map(_root_port, tree.ports),
+    ]
+    devices = [
+        device for port in tree.ports for device in hostdevs(port.functions, port.index)
+    ]
     return controllers, devices
 
 
-def _root_port(index: int, parent: int | None, slot: int) -> etree._Element:
-    port = E.controller(type="pci", index=str(index), model="pcie-root-port")
-    if parent is not None:
-        port.append(
-            E.address(type="pci", bus=hex(parent), slot=hex(slot), function="0x0")
-        )
-    return port
+def _expander(expander: Expander) -> etree._Element:
+    return E.controller(
+        E.target(E.node(str(expander.cell)), busNr=str(expander.bus)),
+        type="pci",
+        index=str(expander.index),
+        model="pcie-expander-bus",
+    )
+
+
+def _root_port(port: CardPort) -> etree._Element:
+    device = E.controller(type="pci", index=str(port.index), model="pcie-root-port")
+    if port.parent is not None:
+        bus, slot = hex(port.parent.index), hex(port.slot)
+        device.append(E.address(type="pci", bus=bus, slot=slot, function="0x0"))
+    return device
 
 
 def differences(spec: DomainSpec, live: LiveDomain) -> list[str]:

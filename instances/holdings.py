@@ -3,9 +3,11 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
+from instances.guest_pci import CardPort, pci_tree
 from instances.models import Instance
 from inventory.ledger import open_node_claims
 from inventory.models import Card, CardClaim, Host, NodeClaim
+from inventory.topology import PciAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +20,14 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class NodeHolding:
-    """idle_cpus: siblings that nobody else may use. cards: with model and functions."""
+    """idle_cpus: siblings that nobody else may use. cards: with model and functions.
+
+    hugepage_kib: size of the pages behind the memory, 0 for ordinary memory.
+    """
 
     number: int
     memory_mib: int
+    hugepage_kib: int
     pins: tuple[Pin, ...]
     idle_cpus: tuple[int, ...]
     cards: tuple[Card, ...]
@@ -73,6 +79,7 @@ def holding_of(instance: Instance) -> Holding | None:
             NodeHolding(
                 number=node_claim.numa_node.number,
                 memory_mib=node_claim.memory_mib,
+                hugepage_kib=node_claim.hugepage_kib,
                 pins=tuple(Pin(first_vcpu + i, cpu) for i, cpu in enumerate(pinned)),
                 idle_cpus=tuple(node_claim.cpus[node_claim.vcpus :]),
                 cards=tuple(cards[node_claim.numa_node_id]),
@@ -80,6 +87,21 @@ def holding_of(instance: Instance) -> Holding | None:
         )
         first_vcpu += node_claim.vcpus
     return Holding(claims[0].numa_node.host, released_at is None, tuple(nodes))
+
+
+def ports_of(holding: Holding) -> dict[int, CardPort]:
+    """Return card id -> where the guest finds it, as its domain document says."""
+    cards = [card for node in holding.nodes for card in node.cards]
+    cells = [[_functions_of(card) for card in node.cards] for node in holding.nodes]
+    ports = pci_tree(cells).ports
+    return {card.pk: port for card, port in zip(cards, ports, strict=True)}
+
+
+def _functions_of(card: Card) -> tuple[PciAddress, ...]:
+    return tuple(
+        PciAddress.parse(f"{card.slot_path}.{function.number}")
+        for function in card.functions.all()
+    )
 
 
 def _last_released(instance: Instance) -> list[NodeClaim]:

@@ -205,6 +205,12 @@ QUOTA_FIELDS = {
     "gpu_model": Field("gpu_model"),
     "used": _number("used"),
 }
+GPU_FIELDS = {
+    "id": Field("id"),
+    "model": Field("model"),
+    "pci_address": Field("pci_address"),
+    "node": _number("node"),
+}
 USAGE_FIELDS = {
     "linode_id": _number("linode_id"),
     "label": Field("label"),

@@ -29,6 +29,7 @@ from instances.api.views.betas import (
 )
 from instances.api.views.console import ConsoleView
 from instances.api.views.events import EventListView, EventSeenView, EventView
+from instances.api.views.gpus import GpuListView, TopologyView
 from instances.api.views.images import ImageListView, ImageView
 from instances.api.views.instances import (
     InstanceAddressesView,
@@ -123,4 +124,6 @@ urlpatterns = [
     *_both("gpucloud/webhooks/<int:webhook_id>", WebhookView),
     *_both("gpucloud/webhooks/<int:webhook_id>/deliveries", WebhookDeliveryListView),
     *_both("gpucloud/instances/<int:instance_id>/console", ConsoleView),
+    *_both("gpucloud/instances/<int:instance_id>/gpus", GpuListView),
+    *_both("gpucloud/instances/<int:instance_id>/topology", TopologyView),
 ]

@@ -10,6 +10,7 @@ from instances.models import Account, Instance
 from instances.moments import time_from as time_from
 from instances.moments import time_of as time_of
 from inventory.addresses import mac_of, slaac_of
+from inventory.models import Card
 
 
 def number_of(amount: Decimal) -> int | float:
@@ -25,6 +26,16 @@ def host_uuid_of(instance: Instance) -> str:
     return salted_hmac(
         "instances.api.host_uuid", str(instance.uuid), algorithm="sha1"
     ).hexdigest()
+
+
+def gpu_id_of(card: Card, account: Account) -> str:
+    """Return the card's opaque, lasting id; another for each account.
+
+    Two customers who had the same card cannot tell, nor count the fleet by it.
+    """
+    held = f"{account.pk} {card.pk}"
+    digest = salted_hmac("instances.api.gpu_id", held, algorithm="sha256")
+    return digest.hexdigest()[:32]
 
 
 def euuid_of(account: Account) -> str:

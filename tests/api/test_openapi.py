@@ -43,6 +43,8 @@ SHARED_IDS = {
     "beta_id": "theirs",
 }
 
+GPUCLOUD_INSTANCES = "/v4/gpucloud/instances/"
+
 
 def work(host: SimulatedHypervisor) -> None:
     """Do what a worker would: every open job of an instance, oldest first."""
@@ -192,6 +194,7 @@ def test_real_answers_are_as_the_document_says(
         },
     }
     made = {name: make(customer) for name, make in OWNED.items()}
+    with_gpu = {"instance_id": made["instance_id"]}
     # One with a disk, whose password can be reset.
     made["instance_id"] = with_a_disk(customer)
     ids: dict[str, Any] = made | SHARED_IDS
@@ -200,7 +203,8 @@ def test_real_answers_are_as_the_document_says(
     seen = set()
     # What deletes comes last.
     for path, method, described in sorted(operations(), key=lambda o: o[1] == "DELETE"):
-        target = re.sub(r"{(\w+)}", lambda m: str(ids[m[1]]), path)
+        of_path = ids | with_gpu if path.startswith(GPUCLOUD_INSTANCES) else ids
+        target = path.format(**of_path)
         body = bodies.get(path, {}) if method == "POST" else None
         if path.endswith("/password"):
             customer.api.post(f"/linode/instances/{made['instance_id']}/shutdown")
