@@ -41,6 +41,14 @@ def problems_of_test(console: str, expected: Expectation) -> list[str]:
     return list(_test(_records(console), expected))
 
 
+def bytes_covered(console: str) -> int | None:
+    """Return how much memory the guest says it overwrote or read; None if nothing."""
+    records = _records(console)
+    for row in (*records.get("SCRUBBED", []), *records.get("MEMORY", [])):
+        return _number(row, "bytes")
+    return None
+
+
 Records = dict[str, list[dict[str, str]]]
 
 

@@ -29,7 +29,7 @@ from instances.api.views.betas import (
 )
 from instances.api.views.console import ConsoleView
 from instances.api.views.events import EventListView, EventSeenView, EventView
-from instances.api.views.gpus import GpuListView, TopologyView
+from instances.api.views.gpus import AttestationView, GpuListView, TopologyView
 from instances.api.views.images import ImageListView, ImageView
 from instances.api.views.instances import (
     InstanceAddressesView,
@@ -126,4 +126,5 @@ urlpatterns = [
     *_both("gpucloud/instances/<int:instance_id>/console", ConsoleView),
     *_both("gpucloud/instances/<int:instance_id>/gpus", GpuListView),
     *_both("gpucloud/instances/<int:instance_id>/topology", TopologyView),
+    *_both("gpucloud/instances/<int:instance_id>/attestation", AttestationView),
 ]

@@ -18,6 +18,7 @@ from inventory.admin.dialogs import (
 )
 from inventory.admin.read_only import ReadOnlyAdmin
 from inventory.alerts import clear_alert
+from inventory.attestation import report_digest
 from inventory.choices import AlertClass, CheckOutcome
 from inventory.models import Alert, CardCheck, CheckImage
 
@@ -102,6 +103,20 @@ class CardCheckAdmin(ReadOnlyAdmin):
     list_select_related = ("card__host",)
     search_fields = ("card__host__name", "card__slot_path", "finding", "actor")
     search_help_text = "Host, PCI slot, finding or job"
+    fields = (
+        ("card", "kind", "outcome"),
+        ("started_at", "finished_at"),
+        "finding",
+        ("image", "actor"),
+        "console",
+        "console_digest",
+        "attested_digest",
+    )
+    readonly_fields = ("attested_digest",)
+
+    @display(description="SHA-256 of all of this, as customers are told")
+    def attested_digest(self, check: CardCheck) -> str:
+        return report_digest(check)
 
     @display(
         description="outcome",

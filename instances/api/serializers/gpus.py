@@ -1,14 +1,31 @@
-"""An instance's GPUs and topology as plain dicts, from what it holds.
+"""An instance's GPUs, topology and attestation as plain dicts, from what it holds.
 
 A customer learns what the guest could measure: node numbers, CPU numbers, models. What
 would tell hosts or other customers apart is left out: the host's name, PCI slots, IOMMU
-groups, serial numbers and CPUs that are not the guest's own.
+groups, serial numbers, CPUs that are not the guest's own, and what a check printed, which
+names all of these.
 """
+
+from typing import Literal
 
 from instances.api import wire
 from instances.api.shapes import gpus as shapes
 from instances.holdings import Holding, NodeHolding, holding_of, ports_of
 from instances.models import Account, Instance
+from inventory.attestation import CardEvidence, digest_of, evidence_for, report_digest
+from inventory.choices import CheckKind, CheckOutcome
+from inventory.console_report import bytes_covered
+from inventory.models import CardCheck
+
+_KINDS: dict[CheckKind, Literal["wipe", "test"]] = {
+    CheckKind.SANITISE: "wipe",
+    CheckKind.TEST: "test",
+}
+_RESULTS: dict[CheckOutcome, Literal["passed", "failed", "skipped"]] = {
+    CheckOutcome.PASSED: "passed",
+    CheckOutcome.FAILED: "failed",
+    CheckOutcome.SKIPPED: "skipped",
+}
 
 
 def _held_by(instance: Instance) -> Holding | None:
@@ -74,3 +91,35 @@ def _nodes(holding: Holding, account: Account) -> list[shapes.TopologyNode]:
         }
         for number, node in enumerate(holding.nodes)
     ]
+
+
+def attestation_json(instance: Instance) -> shapes.Attestation:
+    """Return what was done to the cards before; two queries."""
+    evidence = evidence_for(instance.uuid, instance.claim_set)
+    gpus = [_attested(each, instance.account) for each in evidence]
+    said = {"linode_id": instance.pk, "gpus": gpus}
+    return {"linode_id": instance.pk, "gpus": gpus, "digest": digest_of(said)}
+
+
+def _attested(evidence: CardEvidence, account: Account) -> shapes.AttestedGpu:
+    return {
+        "id": wire.gpu_id_of(evidence.card, account),
+        "model": evidence.card.gpu_model.slug,
+        "since": wire.time_of(evidence.claim.claimed_at),
+        "was_used": evidence.was_used,
+        "is_wiped": evidence.has_passed(CheckKind.SANITISE),
+        "is_tested": evidence.has_passed(CheckKind.TEST),
+        "checks": [_check_json(check) for check in evidence.checks],
+    }
+
+
+def _check_json(check: CardCheck) -> shapes.AttestedCheck:
+    return {
+        "kind": _KINDS[CheckKind(check.kind)],
+        "result": _RESULTS[CheckOutcome(check.outcome)],
+        "begin": wire.time_of(check.started_at),
+        "end": wire.time_of(check.finished_at),
+        "bytes": bytes_covered(check.console),
+        "console_digest": check.console_digest or None,
+        "report_digest": report_digest(check),
+    }

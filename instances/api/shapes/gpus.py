@@ -1,9 +1,11 @@
 """An instance's GPUs and what its guest sees of them: gpucloud's own."""
 
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 
+from instances.api.shapes.common import Moment
 from instances.api.shapes.doc import Doc
 
+_SHA_256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 GpuId = Annotated[
     str,
     Doc(
@@ -66,4 +68,60 @@ class Topology(TypedDict):
     nodes: Annotated[
         list[TopologyNode],
         Doc("Empty once a Linode that is being deleted holds nothing more."),
+    ]
+
+
+class AttestedCheck(TypedDict):
+    """One guest of ours that had the card alone."""
+
+    kind: Annotated[
+        Literal["wipe", "test"],
+        Doc(
+            "wipe: all memory overwritten and read back. test: compared with its model."
+        ),
+    ]
+    result: Annotated[
+        Literal["passed", "failed", "skipped"], Doc("skipped: not done, in a lab only.")
+    ]
+    begin: Moment
+    end: Moment
+    bytes: Annotated[
+        int | None,
+        Doc("Memory that it overwrote or read; null if it told none.", 25769803776),
+    ]
+    console_digest: Annotated[
+        str | None,
+        Doc(
+            "SHA-256 of all that the guest printed; null if nothing.",
+            _SHA_256,
+        ),
+    ]
+    report_digest: Annotated[
+        str, Doc("SHA-256 of all that was recorded of the check.", _SHA_256)
+    ]
+
+
+class AttestedGpu(TypedDict):
+    """A GPU, and what was done to it since anybody else had it."""
+
+    id: GpuId
+    model: Annotated[str, Doc("Of /gpucloud/gpu-models.", "rtx6000")]
+    since: Annotated[str, Doc("Kept for you from then on, UTC.", "2026-11-24T12:00:00")]
+    was_used: Annotated[bool, Doc("Some machine had it before.", True)]
+    is_wiped: Annotated[bool, Doc("A wipe passed, after the last use.", True)]
+    is_tested: Annotated[bool, Doc("A test passed, after the last use.", True)]
+    checks: Annotated[list[AttestedCheck], Doc("Oldest first; those that failed, too.")]
+
+
+class Attestation(TypedDict):
+    """What was done to a Linode's GPUs before it had them; always the same answer."""
+
+    linode_id: Annotated[int, Doc("The Linode's.", 123)]
+    gpus: list[AttestedGpu]
+    digest: Annotated[
+        str,
+        Doc(
+            "SHA-256 of this object without digest: keys sorted, no space, UTF-8.",
+            _SHA_256,
+        ),
     ]

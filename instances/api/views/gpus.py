@@ -1,4 +1,4 @@
-"""GET /gpucloud/instances/{id}/gpus and /topology: what hardware a guest has."""
+"""GET /gpucloud/instances/{id}/gpus, /topology and /attestation: a guest's hardware."""
 
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -7,8 +7,8 @@ from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import GPU_FIELDS
 from instances.api.listing import listing_of_objects
 from instances.api.openapi.operations import operation
-from instances.api.serializers.gpus import gpus_json, topology_json
-from instances.api.shapes.gpus import Gpu, Topology
+from instances.api.serializers.gpus import attestation_json, gpus_json, topology_json
+from instances.api.shapes.gpus import Attestation, Gpu, Topology
 from instances.api.views.instances import owned_instance
 
 
@@ -28,3 +28,12 @@ class TopologyView(Endpoint):
     def get(self, request: Request, instance_id: int) -> Response:
         instance = owned_instance(self.account, instance_id)
         return Response(topology_json(instance))
+
+
+class AttestationView(Endpoint):
+    category = "linodes"
+
+    @operation("View a Linode's attestation", Attestation)
+    def get(self, request: Request, instance_id: int) -> Response:
+        instance = owned_instance(self.account, instance_id)
+        return Response(attestation_json(instance))
