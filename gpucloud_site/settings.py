@@ -70,6 +70,8 @@ QUARANTINE_SHARE_PERCENT = environment.whole_number(
 QUARANTINE_WINDOW_S = environment.whole_number(
     "GPUCLOUD_QUARANTINE_WINDOW_S", default=3600, minimum=60
 )
+# Customers see how many more of a plan fit; else only whether one does.
+API_SHOWS_COUNTS = environment.boolean("GPUCLOUD_API_SHOWS_COUNTS", default=False)
 # Requests of one API token within a window; 0 counts and refuses nothing.
 API_RATE_LIMIT = environment.whole_number("GPUCLOUD_API_RATE_LIMIT", default=800)
 API_RATE_WINDOW_S = environment.whole_number(

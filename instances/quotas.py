@@ -63,10 +63,28 @@ def check_quota(account: Account, plan: Plan, instead_of: Plan | None = None) ->
     wanted = plan.cards
     if instead_of is not None and instead_of.gpu_model_id == plan.gpu_model.pk:
         wanted -= instead_of.cards
+    if refusal := _excess(plan.gpu_model, allowed, used, wanted):
+        raise refusal
+
+
+def excess(account: Account, plan: Plan, count: int) -> QuotaExceeded | None:
+    """Return what check_quota() would say of `count` of the plan; nothing is locked.
+
+    Three queries.
+    """
+    for use in gpu_use(account):
+        if use.gpu_model.pk == plan.gpu_model_id and use.allowed is not None:
+            wanted = count * plan.cards
+            return _excess(use.gpu_model, use.allowed, use.used, wanted)
+    return None
+
+
+def _excess(
+    model: GpuModel, allowed: int, used: int, wanted: int
+) -> QuotaExceeded | None:
     if wanted > 0 and used + wanted > allowed:
-        raise QuotaExceeded(
-            plan.gpu_model.name, allowed=allowed, used=used, wanted=wanted
-        )
+        return QuotaExceeded(model.name, allowed=allowed, used=used, wanted=wanted)
+    return None
 
 
 def _used(account: Account) -> dict[int, int]:

@@ -32,10 +32,14 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 class Endpoint(APIView):
-    """category: of the scope that is needed, empty for none. is_public: needs no token."""
+    """category: of the scope that is needed, empty for none. is_public: needs no token.
+
+    is_question: whatever the method, it changes nothing, and is no entry of the trail.
+    """
 
     category: ClassVar[str] = ""
     is_public: ClassVar[bool] = False
+    is_question: ClassVar[bool] = False
 
     _rate: RateUse | None = None
     _change: ApiChange | None = None
@@ -84,7 +88,8 @@ class Endpoint(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         method = request.method or ""
-        if method not in SAFE_METHODS and hasattr(self, method.lower()):
+        is_change = method not in SAFE_METHODS and not self.is_question
+        if is_change and hasattr(self, method.lower()):
             self._change = audit_trail.begin(request, self.token)
 
     def get_permissions(self) -> Any:

@@ -205,6 +205,18 @@ QUOTA_FIELDS = {
     "gpu_model": Field("gpu_model"),
     "used": _number("used"),
 }
+GPU_MODEL_FIELDS = {
+    "id": Field("id"),
+    "label": Field("label"),
+    "memory_mib": _number("memory_mib"),
+}
+INVENTORY_FIELDS = {
+    "region": Field("region"),
+    "type": Field("type"),
+    "gpu_model": Field("gpu_model"),
+    "gpus": _number("gpus"),
+    "available": Field("available", Kind.BOOLEAN),
+}
 GPU_FIELDS = {
     "id": Field("id"),
     "model": Field("model"),

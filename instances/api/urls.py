@@ -52,6 +52,11 @@ from instances.api.views.regions import RegionListView, RegionView
 from instances.api.views.reservations import ReservationListView, ReservationView
 from instances.api.views.resize import InstanceResizeView
 from instances.api.views.ssh_keys import SSHKeyListView, SSHKeyView
+from instances.api.views.stock import (
+    GpuModelListView,
+    InventoryListView,
+    QuoteView,
+)
 from instances.api.views.tags import TagListView, TagView
 from instances.api.views.tokens import TokenListView, TokenUseListView, TokenView
 from instances.api.views.types import TypeListView, TypeView
@@ -113,7 +118,10 @@ urlpatterns = [
     *_both("tags", TagListView),
     *_both("tags/<path:label>", TagView),
     *_both("openapi.json", DocumentView),
+    *_both("gpucloud/gpu-models", GpuModelListView),
+    *_both("gpucloud/inventory", InventoryListView),
     *_both("gpucloud/quotas", QuotaListView),
+    *_both("gpucloud/quotes", QuoteView),
     *_both("gpucloud/reservations", ReservationListView),
     *_both("gpucloud/reservations/<int:reservation_id>", ReservationView),
     *_both("gpucloud/tokens", TokenUseListView),

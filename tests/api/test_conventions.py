@@ -42,7 +42,7 @@ def addresses() -> list[str]:
 
 def test_the_url_table_has_each_address_with_and_without_slash() -> None:
     found = addresses()
-    assert len(found) == 90
+    assert len(found) == 102
     assert {a.rstrip("/") for a in found if a.endswith("/")} == {
         a for a in found if not a.endswith("/")
     }

@@ -187,6 +187,7 @@ def test_real_answers_are_as_the_document_says(
         },
         "/v4/linode/instances/{instance_id}/password": {"root_pass": SECRET},
         "/v4/linode/instances/{instance_id}/resize": {"type": "larger-plan"},
+        "/v4/gpucloud/quotes": {"type": "g6-standard-2", "region": "us-east"},
         "/v4/gpucloud/reservations": {
             "type": "g6-standard-2",
             "region": "us-east",

@@ -9,15 +9,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from instances.actions.reserve import ReservationOrder, release_reservation, reserve
-from instances.actions.sale import offer
 from instances.api import wire
 from instances.api.create_request import IDEMPOTENCY_KEY, idempotency_key
 from instances.api.endpoint import Endpoint
-from instances.api.errors import Problem
 from instances.api.filter_fields import RESERVATION_FIELDS
 from instances.api.listing import listing
 from instances.api.openapi.operations import operation
 from instances.api.parsing import body_object
+from instances.api.sale_request import (
+    required_problems,
+    texts_of,
+    unknown_problems,
+    with_those_of_the_catalogue,
+)
 from instances.api.serializers.reservations import reservation_json
 from instances.api.shapes import reservations as shapes
 from instances.exceptions import InvalidRequest, ReservationEnded
@@ -55,26 +59,18 @@ class ReservationListView(Endpoint):
         return Response(reservation_json(reservation))
 
     def _order(self, body: Mapping[str, Any], key: str) -> ReservationOrder:
-        problems = [
-            (field, f"{field} is required")
-            for field in _FIELDS
-            if body.get(field) in (None, "")
-        ]
-        texts = {
-            f: value if isinstance(value := body.get(f), str) else "" for f in _FIELDS
-        }
+        problems = required_problems(body, _FIELDS)
+        texts = texts_of(body, _FIELDS)
         expires_at = _moment(texts["expires"])
         if expires_at is None:
             problems.append(
                 ("expires", "expires must be like 2026-01-31T12:00:00, UTC")
             )
-        problems += [
-            (field[:100], "There is no such field")
-            for field in body
-            if field not in _FIELDS
-        ]
+        problems += unknown_problems(body, _FIELDS)
         if problems or expires_at is None:
-            raise InvalidRequest(self._with_those_of_the_catalogue(problems, texts))
+            raise InvalidRequest(
+                with_those_of_the_catalogue(problems, texts, self.account, _FIELDS)
+            )
         return ReservationOrder(
             account=self.account,
             plan=texts["type"],
@@ -83,17 +79,6 @@ class ReservationListView(Endpoint):
             actor=self.actor,
             idempotency_key=key,
         )
-
-    def _with_those_of_the_catalogue(
-        self, problems: list[tuple[str, str]], texts: Mapping[str, str]
-    ) -> list[Problem]:
-        """Say everything that is wrong at once, each field once, type and region first."""
-        *_, errors = offer(texts["type"], texts["region"], self.account)
-        first: dict[str | None, str] = {}
-        for field, reason in [*problems, *errors]:
-            first.setdefault(field, reason)
-        known = [field for field in _FIELDS if field in first]
-        return [(f, first[f]) for f in [*known, *(f for f in first if f not in known)]]
 
 
 def _moment(text: str) -> datetime | None:
