@@ -140,6 +140,7 @@ class EventAction(TextChoices):
     LINODE_DELETE = "linode_delete", "linode_delete"
     LINODE_UPDATE = "linode_update", "linode_update"
     # Not Linode's.
+    GPU_REPORT = "gpu_report", "gpu_report"
     GPU_AVAILABLE = "gpu_available", "gpu_available"
     WEBHOOK_DISABLED = "gpucloud_webhook_disabled", "gpucloud_webhook_disabled"
 

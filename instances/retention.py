@@ -37,6 +37,7 @@ KEPT_FOR_EVER = frozenset(
         *("inventory.GpuModel", "inventory.GuestSetup", "inventory.Host"),
         *("inventory.HostCpu", "inventory.NodeClaim", "inventory.NumaNode"),
         *("inventory.PciId", "inventory.Region", "instances.UsageInterval"),
+        "inventory.CardReport",
         # Rows that go with another: with their job, their token, their use.
         *("instances.JobStep", "instances.TokenRate", "instances.SeedSettings"),
         *("instances.PendingResize", "instances.RegionPrice"),

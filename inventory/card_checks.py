@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from inventory import alerts
+from inventory import alerts, card_reports
 from inventory.choices import (
     OK_OUTCOMES,
     AlertClass,
@@ -115,6 +115,13 @@ def admit(card_id: int, actor: Actor) -> None:
             return
         proof = card.checks.filter(kind=CheckKind.TEST).first()
         change_condition(card, CardCondition.READY, actor, check=proof)
+        # Whoever reported it had it before this test.
+        alerts.clear_alerts(
+            alerts.Subject(card=card),
+            card_reports.SOURCE,
+            card_reports.CODE,
+            actor.name,
+        )
         refresh_shape(host)
 
 

@@ -80,6 +80,16 @@ class CheckOutcome(TextChoices):
 OK_OUTCOMES = (CheckOutcome.PASSED, CheckOutcome.SKIPPED)
 
 
+class ReportedProblem(TextChoices):
+    """What a card's user can say is wrong with it."""
+
+    NOT_SEEN = "not_seen", "the guest does not see it"
+    ERRORS = "errors", "the driver reports errors"
+    MEMORY = "memory", "memory errors"
+    SLOW = "slow", "slower than it should be"
+    OTHER = "other", "something else"
+
+
 class DiscrepancyKind(TextChoices):
     """How a host can differ from our rows."""
 

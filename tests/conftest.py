@@ -69,6 +69,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
             ("card_event_no_truncate", "inventory_cardevent"),
             ("card_check_no_truncate", "inventory_cardcheck"),
             ("card_claim_no_truncate", "inventory_cardclaim"),
+            ("card_report_no_truncate", "inventory_cardreport"),
             ("usage_no_truncate", "instances_usageinterval"),
         ):
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")

@@ -29,7 +29,12 @@ from instances.api.views.betas import (
 )
 from instances.api.views.console import ConsoleView
 from instances.api.views.events import EventListView, EventSeenView, EventView
-from instances.api.views.gpus import AttestationView, GpuListView, TopologyView
+from instances.api.views.gpus import (
+    AttestationView,
+    GpuListView,
+    GpuReportView,
+    TopologyView,
+)
 from instances.api.views.images import ImageListView, ImageView
 from instances.api.views.instances import (
     InstanceAddressesView,
@@ -135,4 +140,5 @@ urlpatterns = [
     *_both("gpucloud/instances/<int:instance_id>/gpus", GpuListView),
     *_both("gpucloud/instances/<int:instance_id>/topology", TopologyView),
     *_both("gpucloud/instances/<int:instance_id>/attestation", AttestationView),
+    *_both("gpucloud/instances/<int:instance_id>/gpu-report", GpuReportView),
 ]

@@ -4,14 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 from inventory.admin.holders import holder_names
+from inventory.card_reports import reports_about
 from inventory.check_times import expected_until_ready
 from inventory.models import Card, CardClaim, CardEvent, CardFunction
 
 EVENTS_SHOWN = 100
+REPORTS_SHOWN = 20
 
 
 def card_page(object_id: str) -> dict[str, Any]:
-    """Return the template's context; ten queries. An id that is none shows nothing."""
+    """Return the template's context; eleven queries. An id that is none shows nothing."""
     card = (
         Card.objects.select_related(
             "gpu_model__scrub_image", "gpu_model__test_image"
@@ -24,7 +26,9 @@ def card_page(object_id: str) -> dict[str, Any]:
     card_id = card.pk
     events = list(CardEvent.objects.filter(card=card_id)[: EVENTS_SHOWN + 1])
     holder = CardClaim.objects.filter(card=card_id, released_at=None).first()
+    reports = list(reports_about(card)[:REPORTS_SHOWN])
     consumers = {event.consumer for event in events if event.consumer}
+    consumers |= {report.claim.consumer for report in reports}
     if holder is not None:
         consumers.add(holder.consumer)
     names = holder_names(consumers)
@@ -34,6 +38,10 @@ def card_page(object_id: str) -> dict[str, Any]:
         "expected": _rounded(expected_until_ready(card)),
         "discrepancies": card.discrepancies.filter(resolved_at=None),
         "alerts": card.alerts.filter(cleared_at=None),
+        "reports": [
+            {"row": report, "reporter": names[report.claim.consumer]}
+            for report in reports
+        ],
         "functions": CardFunction.objects.filter(card=card_id),
         "events": [
             {

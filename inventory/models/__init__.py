@@ -12,6 +12,7 @@ from inventory.models.gpu_model import GpuModel, PciId
 from inventory.models.guest_setup import GuestSetup
 from inventory.models.host import Host, HostCpu, NumaNode
 from inventory.models.region import Region
+from inventory.models.report import CardReport
 
 __all__ = [
     "AddressClaim",
@@ -22,6 +23,7 @@ __all__ = [
     "CardClaim",
     "CardEvent",
     "CardFunction",
+    "CardReport",
     "CheckImage",
     "Discrepancy",
     "GpuModel",

@@ -33,6 +33,8 @@ def addresses() -> list[str]:
         "<int:reservation_id>": "1",
         "<int:key_id>": "1",
         "<int:token_id>": "1",
+        "<int:entry_id>": "1",
+        "<int:webhook_id>": "1",
         "<str:username>": "carol",
         "<path:label>": "prod",
     }.items():
@@ -42,7 +44,7 @@ def addresses() -> list[str]:
 
 def test_the_url_table_has_each_address_with_and_without_slash() -> None:
     found = addresses()
-    assert len(found) == 102
+    assert len(found) == 122
     assert {a.rstrip("/") for a in found if a.endswith("/")} == {
         a for a in found if not a.endswith("/")
     }

@@ -187,6 +187,10 @@ def test_real_answers_are_as_the_document_says(
         },
         "/v4/linode/instances/{instance_id}/password": {"root_pass": SECRET},
         "/v4/linode/instances/{instance_id}/resize": {"type": "larger-plan"},
+        "/v4/gpucloud/instances/{instance_id}/gpu-report": {
+            "problem": "slow",
+            "text": "Half of what it was.",
+        },
         "/v4/gpucloud/quotes": {"type": "g6-standard-2", "region": "us-east"},
         "/v4/gpucloud/reservations": {
             "type": "g6-standard-2",

@@ -6,25 +6,21 @@ groups, serial numbers, CPUs that are not the guest's own, and what a check prin
 names all of these.
 """
 
-from typing import Literal
+from typing import Literal, cast
 
 from instances.api import wire
 from instances.api.shapes import gpus as shapes
 from instances.holdings import Holding, NodeHolding, holding_of, ports_of
 from instances.models import Account, Instance
 from inventory.attestation import CardEvidence, digest_of, evidence_for, report_digest
-from inventory.choices import CheckKind, CheckOutcome
+from inventory.card_reports import reported_by
+from inventory.choices import CheckKind
 from inventory.console_report import bytes_covered
-from inventory.models import CardCheck
+from inventory.models import CardCheck, CardReport
 
 _KINDS: dict[CheckKind, Literal["wipe", "test"]] = {
     CheckKind.SANITISE: "wipe",
     CheckKind.TEST: "test",
-}
-_RESULTS: dict[CheckOutcome, Literal["passed", "failed", "skipped"]] = {
-    CheckOutcome.PASSED: "passed",
-    CheckOutcome.FAILED: "failed",
-    CheckOutcome.SKIPPED: "skipped",
 }
 
 
@@ -35,11 +31,12 @@ def _held_by(instance: Instance) -> Holding | None:
 
 
 def gpus_json(instance: Instance) -> list[shapes.Gpu]:
-    """Return the cards in the guest's order; four queries."""
+    """Return the cards in the guest's order; five queries."""
     holding = _held_by(instance)
     if holding is None:
         return []
     ports = ports_of(holding)
+    reported = reported_by(instance.uuid)
     return [
         {
             "id": wire.gpu_id_of(card, instance.account),
@@ -50,6 +47,9 @@ def gpus_json(instance: Instance) -> list[shapes.Gpu]:
             "pci_functions": [str(each) for each in ports[card.pk].addresses],
             "node": ports[card.pk].cell,
             "host_node": node.number,
+            "reported": (
+                wire.time_of(reported[card.pk]) if card.pk in reported else None
+            ),
         }
         for node in holding.nodes
         for card in node.cards
@@ -116,10 +116,21 @@ def _attested(evidence: CardEvidence, account: Account) -> shapes.AttestedGpu:
 def _check_json(check: CardCheck) -> shapes.AttestedCheck:
     return {
         "kind": _KINDS[CheckKind(check.kind)],
-        "result": _RESULTS[CheckOutcome(check.outcome)],
+        "result": cast(shapes.Result, check.outcome),
         "begin": wire.time_of(check.started_at),
         "end": wire.time_of(check.finished_at),
         "bytes": bytes_covered(check.console),
         "console_digest": check.console_digest or None,
         "report_digest": report_digest(check),
+    }
+
+
+def report_json(report: CardReport, instance: Instance) -> shapes.GpuReport:
+    """Needs the report's claim."""
+    return {
+        "linode_id": instance.pk,
+        "gpu": wire.gpu_id_of(report.claim.card, instance.account),
+        "problem": cast(shapes.ProblemWord, report.problem),
+        "text": report.text,
+        "reported": wire.time_of(report.reported_at),
     }

@@ -1,10 +1,13 @@
 """An instance's GPUs and what its guest sees of them: gpucloud's own."""
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from instances.api.shapes.common import Moment
 from instances.api.shapes.doc import Doc
 
+# inventory.choices.CheckOutcome and ReportedProblem.
+Result = Literal["passed", "failed", "skipped"]
+ProblemWord = Literal["not_seen", "errors", "memory", "slow", "other"]
 _SHA_256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 GpuId = Annotated[
     str,
@@ -34,6 +37,9 @@ class Gpu(TypedDict):
     ]
     node: GuestNode
     host_node: HostNode
+    reported: Annotated[
+        str | None, Doc("When you reported it as bad, UTC.", "2026-11-24T12:00:00")
+    ]
 
 
 class Pin(TypedDict):
@@ -80,9 +86,7 @@ class AttestedCheck(TypedDict):
             "wipe: all memory overwritten and read back. test: compared with its model."
         ),
     ]
-    result: Annotated[
-        Literal["passed", "failed", "skipped"], Doc("skipped: not done, in a lab only.")
-    ]
+    result: Annotated[Result, Doc("skipped: not done, in a lab only.")]
     begin: Moment
     end: Moment
     bytes: Annotated[
@@ -125,3 +129,34 @@ class Attestation(TypedDict):
             _SHA_256,
         ),
     ]
+
+
+Problem = Annotated[
+    ProblemWord,
+    Doc(
+        "not_seen: the guest does not see it. errors: the driver reports errors. memory: "
+        "memory errors. slow: slower than it should be.",
+        "errors",
+    ),
+]
+Observed = Annotated[
+    str, Doc("What you saw, 1 to 1000 characters.", "Xid 79: it has fallen off the bus")
+]
+
+
+class GpuReportCreate(TypedDict):
+    gpu: NotRequired[
+        Annotated[str, Doc("Its id; may be left out for a Linode's only GPU.")]
+    ]
+    problem: Problem
+    text: Observed
+
+
+class GpuReport(TypedDict):
+    """That a GPU is bad. One for each time that a Linode has the card: the first stands."""
+
+    linode_id: Annotated[int, Doc("The Linode's.", 123)]
+    gpu: GpuId
+    problem: Problem
+    text: Observed
+    reported: Moment
