@@ -151,6 +151,24 @@ def assert_live_equals(claimed: dict[str, Any], live: LiveDomain) -> None:
         ]
 
 
+def assert_told(
+    customer: Customer, instance_id: int, console: str, live: LiveDomain
+) -> None:
+    """The customer is told where the guest really finds its cards, and what is pinned."""
+    path = f"/v4/gpucloud/instances/{instance_id}"
+    _, gpus = customer.call("GET", f"{path}/gpus")
+    _, topology = customer.call("GET", f"{path}/topology")
+    seen = re.findall(r"GPU-SEEN .* at (\S+)", console)
+    assert [gpu["pci_address"] for gpu in gpus["data"]] == [f"0000:{a}" for a in seen]
+    nodes = topology["nodes"]
+    assert tuple(node["host_node"] for node in nodes) == live.memory_nodes
+    pins = {p["vcpu"]: (p["host_cpu"],) for node in nodes for p in node["pins"]}
+    assert pins == live.vcpu_pins
+    assert [gpu["node"] for gpu in gpus["data"]] == [
+        live.hostdev_cells.get(address, 0) for address in live.hostdevs
+    ]
+
+
 @pytest.mark.parametrize("cards", [1, 2, 3, 4])
 def test_launch_shows_the_guest_its_cards_and_delete_returns_them(
     stack: Stack, employee: Customer, hypervisor: SupervisedHypervisor, cards: int
@@ -168,6 +186,7 @@ def test_launch_shows_the_guest_its_cards_and_delete_returns_them(
     live = parse_domain(hypervisor.domain_xml(claimed["uuid"]))
     assert_live_equals(claimed, live)
     assert len(live.memory_nodes) == (2 if cards > 2 else 1)
+    assert_told(employee, instance["id"], console, live)
 
     assert employee.call("DELETE", f"/v4/linode/instances/{instance['id']}") == (
         200,
