@@ -69,12 +69,33 @@ class NotifyingBroker(ORM):
             cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
         return key
 
+    def fail(self, task_id: int) -> None:
+        """Called for a task that cannot be read, as after a change of the secret key.
+
+        It is nothing to wait for; its job is delivered again by the reaper.
+        """
+        self.acknowledge(task_id)
+
     def dequeue(self) -> list[tuple[int, str]] | None:
+        """Return what is taken; None after a second without, or without a database.
+
+        An error would cost the pusher its life, and the cluster ten seconds.
+        """
         cluster_signs.note(Part.PUSHER)
         if cluster_signs.is_told_to_stop():
             # What is let go of now is for other clusters.
             time.sleep(_STOPPING_S)
             return None
+        try:
+            return self._take()
+        except (DatabaseError, psycopg.Error) as error:
+            logger.warning("the task queue cannot be read yet: %s", error)
+            self._drop_listener()
+            connections[Conf.ORM].close()
+            time.sleep(_LONGEST_WAIT_S)
+        return None
+
+    def _take(self) -> list[tuple[int, str]] | None:
         # Listen before looking: what is committed in between then wakes us.
         listener = self._listening()
         tasks = super().dequeue()
@@ -82,12 +103,8 @@ class NotifyingBroker(ORM):
             for delivery, _ in tasks:
                 cluster_signs.reached(delivery, Stage.TAKEN)
             return list(tasks)
-        try:
-            for _ in listener.notifies(timeout=_LONGEST_WAIT_S, stop_after=1):
-                pass
-        except psycopg.Error:
-            self._drop_listener()
-            raise
+        for _ in listener.notifies(timeout=_LONGEST_WAIT_S, stop_after=1):
+            pass
         return None
 
     def _listening(self) -> psycopg.Connection[Any]:

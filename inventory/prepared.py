@@ -21,6 +21,8 @@ def rows(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]
 
     Raises Django's database errors.
     """
+    # As Django's own cursors do: the server may have restarted since the last request.
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
     with connection.wrap_database_errors:

@@ -2,13 +2,17 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from django.db import connection, transaction
+from django.utils.timezone import now
 from django_q.models import OrmQ, Schedule
 
 from instances.broker import NotifyingBroker
+from instances.cluster_signs import FOLDER_VARIABLE, Signs
 from instances.tasks import enqueue_job, ensure_schedules
+from tests.sessions import cut_off
 
 
 @pytest.mark.django_db(transaction=True)
@@ -66,6 +70,38 @@ def test_lost_listener_is_opened_again() -> None:
     enqueue_job(7)
 
     assert len(broker.dequeue() or []) == 1
+    broker._drop_listener()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_database_that_cuts_the_queue_off_is_outlasted() -> None:
+    broker = NotifyingBroker()
+    broker.dequeue()
+    listener = broker._listener
+    assert listener is not None
+
+    cut_off(listener.info.backend_pid)
+    assert broker.dequeue() is None
+
+    enqueue_job(7)
+    assert len(broker.dequeue() or []) == 1
+    broker._drop_listener()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_task_that_cannot_be_read_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    broker = NotifyingBroker()
+    OrmQ.objects.create(key="gpucloud", payload="signed by another key", lock=now())
+    ((delivery, _),) = broker.dequeue() or []
+    assert [task.delivery for task in Signs(tmp_path).tasks()] == [delivery]
+
+    broker.fail(delivery)
+
+    assert Signs(tmp_path).tasks() == []
+    assert not OrmQ.objects.exists()
     broker._drop_listener()
 
 

@@ -9,36 +9,33 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from django_q.models import OrmQ, Task
 from pytest_django import Settings
 
 from instances.actions.delete import delete
-from instances.actions.guest_settings import GuestSettings
-from instances.actions.launch import launch
 from instances.actions.password import reset_password
 from instances.actions.power import boot, reboot, shut_down
 from instances.actions.rebuild import RebuildOrder, rebuild
 from instances.actions.resize import ResizeOrder, resize
-from instances.choices import CARD_JOBS, ENDED_JOB_STATES, ENDED_PHASES, JobKind
+from instances.choices import CARD_JOBS, ENDED_JOB_STATES, JobKind
 from instances.jobs.workflows import WORKFLOWS
-from instances.models import Account, Event, Image, Instance, Job, JobStep, SeedSettings
+from instances.models import Image, Instance, Job
 from inventory.hypervisor import schemes, supervised
-from inventory.models import AddressClaim, CardClaim, Host, NodeClaim
-from tests.builders import make_account, make_disk_image, make_order, make_plan
-from tests.clusters import Cluster, cluster, environment, eventually, make_shared_host
-from tests.instances.soundness import assert_sound
+from tests.builders import make_account, make_disk_image, make_plan
+from tests.clusters import Cluster, cluster, environment, make_shared_host
+from tests.instances.recovery import (
+    GUEST,
+    HASH,
+    WHO,
+    all_ended,
+    assert_no_secret_is_told,
+    assert_rows_and_host_agree,
+    launched,
+)
 from tests.kill_points.apps import AFTER, BEFORE, IN
 from tests.simulated_hosts import HostStore
 from tests.simulated_hosts.board import Board
 
 pytestmark = pytest.mark.django_db(transaction=True)
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMzm9Xf0hgqTmJ1mIkMIxLhJcM1hL1yo8u6cX1yWq0aB"
-HASH = "$6$rounds=5000$abc$0123456789"
-SECRET = "hunter2-of-the-customer"
-GUEST = GuestSettings(
-    keys=(KEY,), password_hash=HASH, user_data=f"#!/bin/sh\n# {SECRET}\n".encode()
-)
-WHO = ("user:tester", "tester")
 
 
 def larger() -> ResizeOrder:
@@ -104,17 +101,6 @@ def image(transactional_db: None, tmp_path: Path, settings: Settings) -> Image:
     return make_disk_image(tmp_path)
 
 
-def launched(image: Image, account: Account, *, booted: bool = True) -> Job:
-    order = make_order(
-        account,
-        plan=make_plan(cards=1, disk_mib=64).slug,
-        image=image.slug,
-        settings=GUEST,
-        booted=booted,
-    )
-    return Job.objects.get(instance=launch(order))
-
-
 def arm(folder: Path, job: Job, step: str) -> None:
     for moment in (BEFORE, IN, AFTER):
         (folder / f"{job.pk}-{step}-{moment}").touch()
@@ -126,14 +112,6 @@ def steps_of(kinds: Any) -> list[tuple[JobKind, str]]:
 
 def test_every_instance_workflow_is_tried() -> None:
     assert {*ON, *OFF, *LAUNCHED} == {*WORKFLOWS} - {*CARD_JOBS}
-
-
-def all_ended(workers: Cluster) -> None:
-    def left() -> int:
-        return Job.objects.exclude(state__in=ENDED_JOB_STATES).count()
-
-    while before := left():
-        eventually(lambda: left() < before, f"one of {before} ends: {workers.log}")
 
 
 def test_job_whose_workers_are_killed_at_each_step_ends(
@@ -168,8 +146,8 @@ def test_job_whose_workers_are_killed_at_each_step_ends(
         detail = (job.kind, job.internal_detail)
         assert job.state in ENDED_JOB_STATES, detail
         assert job.attempts > len((BEFORE, AFTER)), detail
-    _rows_and_host_agree(host)
-    _no_secret_is_told(workers)
+    assert_rows_and_host_agree(host)
+    assert_no_secret_is_told(workers)
 
 
 def _every_kill_happened(folder: Path) -> None:
@@ -179,40 +157,3 @@ def _every_kill_happened(folder: Path) -> None:
     # A step that changes nothing on the host has no moment within.
     assert {name for name in missed if not name.endswith(f"-{IN}")} == set()
     assert {name.removesuffix(f"-{IN}") for name in missed} & changed == set()
-
-
-def _rows_and_host_agree(host: HostStore) -> None:
-    living = {
-        str(uuid)
-        for uuid in Instance.objects.exclude(phase__in=ENDED_PHASES).values_list(
-            "uuid", flat=True
-        )
-    }
-    claimed = [
-        {str(row.consumer) for row in model.objects.filter(released_at=None)}
-        for model in (CardClaim, NodeClaim, AddressClaim)
-    ]
-    assert claimed == [living, living, living]
-    with host.host() as machine:
-        domains = {uuid for uuid in machine.states if uuid in machine.documents}
-        assert domains == living
-        told = {str(i.uuid): i.phase for i in Instance.objects.filter(uuid__in=living)}
-        running = {uuid for uuid in living if machine.states[uuid] == "running"}
-        assert running == {uuid for uuid in living if told[uuid] == "running"}
-        disks = {name for pool, name in machine.disks if pool == "gpucloud-disks"}
-        for uuid in living:
-            assert any(uuid in name for name in disks), "a guest lost its disk"
-        assert all(any(uuid in name for uuid in living) for name in disks), disks
-        assert_sound({Host.objects.get().pk: machine})
-
-
-def _no_secret_is_told(workers: Cluster) -> None:
-    assert not SeedSettings.objects.exists()
-    rows = [
-        row
-        for model in (Job, JobStep, Event, OrmQ, Task)
-        for row in model.objects.values()
-    ]
-    for text in (workers.said(), repr(rows)):
-        assert SECRET not in text
-        assert HASH not in text
