@@ -5,7 +5,7 @@ frees is a claim that no instance wants and whose domain the host has just denie
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from instances.choices import (
 )
 from instances.domain_xml import DomainSpec
 from instances.jobs.card_records import maintenance_uuid
+from instances.jobs.leases import end_waiting
 from instances.lifecycle import advance
 from instances.models import Instance, Job, Reservation
 from instances.release import release_all
@@ -99,11 +100,20 @@ def make_due(news: Mapping[int, set[str]]) -> None:
     )
 
 
-def reconcile(host_id: int, hypervisor: Hypervisor | None = None) -> list[Discrepancy]:
+def leave_due(job_ids: Iterable[int]) -> None:
+    """Leave jobs that may go on to the reaper, which comes once a minute."""
+
+
+def reconcile(
+    host_id: int,
+    hypervisor: Hypervisor | None = None,
+    go_on: Callable[[Iterable[int]], None] = leave_due,
+) -> list[Discrepancy]:
     """Look at one host and bring its discrepancies up to date; return the open ones.
 
     Blocks up to the driver's deadlines. A host that does not answer becomes unknown, and
-    nothing else about it changes.
+    nothing else about it changes. go_on: is given the jobs that wait for a host which was
+    silent, in the transaction that says that it no longer is.
     """
     host = Host.objects.get(pk=host_id)
     began = clock()
@@ -129,6 +139,8 @@ def reconcile(host_id: int, hypervisor: Hypervisor | None = None) -> list[Discre
         _distrust(host, findings, began)
         # A look that began while the host was still in maintenance shows too little.
         is_current = host.policy_changed_at is None or host.policy_changed_at <= began
+        if host.connection != HostConnection.OK:
+            go_on(end_waiting(host_id))
         Host.objects.filter(pk=host_id).update(
             connection=HostConnection.OK if is_current else host.connection,
             last_seen_at=began,

@@ -3,6 +3,7 @@
 A task carries an id and nothing else: arguments are pickled, and shown in the admin.
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from django.conf import settings
@@ -35,16 +36,19 @@ def enqueue_job(job_id: int) -> None:
     async_task("instances.tasks.run_job", job_id, task_name=f"job {job_id}")
 
 
+def enqueue_jobs(job_ids: Iterable[int]) -> None:
+    for job_id in job_ids:
+        enqueue_job(job_id)
+
+
 def run_job(job_id: int) -> None:
-    for next_id in runner.run(job_id):
-        enqueue_job(next_id)
+    enqueue_jobs(runner.run(job_id))
 
 
 def enqueue_due_jobs() -> int:
     """Deliver again what was lost or postponed; returns how many."""
     job_ids = leases.due_jobs()
-    for job_id in job_ids:
-        enqueue_job(job_id)
+    enqueue_jobs(job_ids)
     for image_id in image_catalogue.due_images():
         enqueue_image(image_id)
     overdue.tell_of_overdue()
@@ -67,8 +71,7 @@ def put_back(left: Leftovers) -> None:
     """
     OrmQ.objects.filter(pk__in=left.waiting).update(lock=timezone.now())
     OrmQ.objects.filter(pk__in=left.lost).delete()
-    for job_id in leases.let_go_of_dead():
-        enqueue_job(job_id)
+    enqueue_jobs(leases.let_go_of_dead())
 
 
 def enqueue_image(image_id: int) -> None:
@@ -94,8 +97,7 @@ def look_after_fleet() -> None:
     for host_id in reconcile.take_due_hosts():
         enqueue_reconcile(host_id)
     for host_id in card_work.hosts_with_work():
-        for job_id in card_work.plan(host_id):
-            enqueue_job(job_id)
+        enqueue_jobs(card_work.plan(host_id))
 
 
 def enqueue_webhook(webhook_id: int) -> None:
@@ -114,9 +116,8 @@ def enqueue_reconcile(host_id: int) -> None:
 
 def reconcile_host(host_id: int) -> int:
     """Compare one host with its rows; returns the number of open discrepancies."""
-    found = reconcile.reconcile(host_id)
-    for job_id in (*watchdog.revive(host_id), *card_work.plan(host_id)):
-        enqueue_job(job_id)
+    found = reconcile.reconcile(host_id, go_on=enqueue_jobs)
+    enqueue_jobs((*watchdog.revive(host_id), *card_work.plan(host_id)))
     return len(found)
 
 

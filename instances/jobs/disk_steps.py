@@ -79,12 +79,12 @@ class EnsureImage:
         except (HypervisorError, InstancesError, OSError, SystemExit) as error:
             # Also by a worker that ends: others must not wait for its lease to run out.
             storage.abandon_upload(volume)
-            with suppress(HypervisorError):
-                hypervisor.delete_volume(pool, volume)
-            if isinstance(error, HypervisorError) and not isinstance(
-                error, HostUnreachable
-            ):
-                _check_room(hypervisor, storage)
+            # A silent host is not asked again; who fills the next one deletes this.
+            if not isinstance(error, HostUnreachable):
+                with suppress(HypervisorError):
+                    hypervisor.delete_volume(pool, volume)
+                if isinstance(error, HypervisorError):
+                    _check_room(hypervisor, storage)
             raise
         storage.finish_upload(volume)
 

@@ -10,18 +10,32 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
 from instances.choices import ENDED_JOB_STATES, JobState
 from instances.cluster_signs import is_told_to_stop
 from instances.exceptions import LeaseLost, WorkerStopping
-from instances.models import Job
+from instances.models import Instance, Job
 from instances.processes import is_dead, machine, this_process
+from inventory.models import Host, NodeClaim
 
 # A reaper that overtakes a fresh job's own delivery would only wake two workers.
 _FRESH = timedelta(seconds=15)
+_CHANCES = 3
 _PAUSE_S = 5
 _PAUSE_MAX_S = 600
+
+
+def not_before(attempts: int) -> CombinedExpression | None:
+    """Return when a job goes on that lost its worker or its database; None: at once.
+
+    Thrice is chance; what kills its worker again and again must not do so every second.
+    """
+    if attempts <= _CHANCES:
+        return None
+    pause_s = min(_PAUSE_S * 2 ** (attempts - _CHANCES - 1), _PAUSE_MAX_S)
+    return Now() + timedelta(seconds=pause_s)
 
 
 def due_jobs() -> list[int]:
@@ -75,7 +89,7 @@ def acquire(job_id: int) -> Lease | None:
             .filter(pk=job_id)
             .first()
         )
-        if job is None or earlier_work(job):
+        if job is None or earlier_work(job) or _is_host_asked(job):
             return None
         state = JobState.RUNNING if job.state == JobState.QUEUED else job.state
         Job.objects.filter(pk=job.pk).update(
@@ -105,6 +119,52 @@ def earlier_work(job: Job) -> bool:
     )
 
 
+def _is_host_asked(job: Job) -> bool:
+    """Say whether another worker has a job on the same host, which is known to be silent.
+
+    One at a time finds out whether it answers again: the others are for other hosts.
+    """
+    silent = _hosts_of(job).filter(failed_looks__gt=0)
+    for host_id in silent.values_list("pk", flat=True):
+        # Who is not the first to lock it is not the first to ask, either.
+        host = Host.objects.select_for_update(skip_locked=True).filter(pk=host_id)
+        asked = _open_on(host_id).filter(lease_expires_at__gt=Now())
+        if not host.exists() or asked.exists():
+            return True
+    return False
+
+
+def _hosts_of(job: Job) -> QuerySet[Host]:
+    if job.card_id is not None:
+        return Host.objects.filter(cards=job.card_id)
+    whose = Instance.objects.filter(jobs=job).values("uuid")
+    held = NodeClaim.objects.filter(consumer__in=whose, released_at=None)
+    return Host.objects.filter(pk__in=held.values("numa_node__host"))
+
+
+def _open_on(host_id: int) -> QuerySet[Job]:
+    held = NodeClaim.objects.filter(numa_node__host=host_id, released_at=None)
+    return Job.objects.exclude(state__in=ENDED_JOB_STATES).filter(
+        Q(card__host=host_id) | Q(instance__uuid__in=held.values("consumer"))
+    )
+
+
+def end_waiting(host_id: int) -> list[int]:
+    """Have the jobs go on that no worker has, of a host that answers; return their ids.
+
+    In the caller's transaction. A job that is locked is taken, or ends.
+    """
+    waiting = (
+        _open_on(host_id)
+        .select_for_update(of=("self",), skip_locked=True)
+        .filter(lease_token=None)
+        .order_by("pk")
+    )
+    job_ids = list(waiting.values_list("pk", flat=True))
+    Job.objects.filter(pk__in=job_ids).update(not_before=None)
+    return job_ids
+
+
 def let_go_of_dead() -> list[int]:
     """Free the jobs of this machine's processes that have ended; return the jobs' ids.
 
@@ -119,15 +179,12 @@ def let_go_of_dead() -> list[int]:
     )
     freed = []
     for job_id, token, holder, attempts in held:
-        pause_s = min(_PAUSE_S * 2 ** max(attempts - 4, 0), _PAUSE_MAX_S)
-        # Thrice is chance; what kills its worker again and again must not do so every second.
-        not_before = Now() + timedelta(seconds=pause_s) if attempts > 3 else None
         mine = Job.objects.filter(pk=job_id, lease_token=token)
         if is_dead(holder) and mine.update(
             lease_token=None,
             lease_expires_at=None,
             lease_holder="",
-            not_before=not_before,
+            not_before=not_before(attempts),
         ):
             freed.append(job_id)
     return freed

@@ -9,6 +9,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -26,7 +27,7 @@ from instances.choices import (
 )
 from instances.cluster_signs import is_told_to_stop
 from instances.exceptions import JobAbandoned, LeaseLost, StepFailed, WorkerStopping
-from instances.jobs import card_work, progress
+from instances.jobs import card_work, leases, progress
 from instances.jobs.failure import Failure
 from instances.jobs.leases import Lease, acquire, same_subject
 from instances.jobs.queueing import queue, write_steps
@@ -44,6 +45,9 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 5
 # Pauses between tries of one step at a host that does not answer: libvirtd restarts in 3 s.
 PATIENCE_S = (1.0, 2.0, 4.0, 8.0)
+# One that does not even refuse has the job postponed: it would hold a worker for a deadline
+# at each try. Above what a lost route takes to be told of, below libvirt's keepalive.
+FROZEN_S = 5.0
 _LAUNCH_REFUSED = "The host refused this machine. Nothing is held or charged for it."
 _REFUSED = (
     "The host refused this. The Linode keeps its cards, cores, memory and address."
@@ -91,8 +95,7 @@ def _work(lease: Lease, connect_to: Connector) -> list[int]:
         return [lease.job.pk]
     except DATABASE_AWAY:
         logger.exception("job %s: the database does not answer", lease.job.pk)
-        _let_go_patiently(lease)
-        return []
+        return _let_go_patiently(lease)
     except SystemExit:
         # The task queue's time limit, which none of a step's own may reach.
         logger.exception("job %s took longer than a task may", lease.job.pk)
@@ -101,16 +104,21 @@ def _work(lease: Lease, connect_to: Connector) -> list[int]:
     return next_jobs(lease.job)
 
 
-def _let_go_patiently(lease: Lease) -> None:
-    """Leave the job to the reaper, or it is held by us, who live, until its lease ends."""
+def _let_go_patiently(lease: Lease) -> list[int]:
+    """Let go once the database is back, or the job is held by us until its lease ends.
+
+    Returns the job's id if it may go on at once; else the reaper has it.
+    """
+    not_before = leases.not_before(lease.job.attempts)
     for _ in range(_LET_GO_TRIES):
         connection.close()
         try:
-            lease.let_go(not_before=Now() + timedelta(seconds=PATIENCE_S[0]))
+            lease.let_go(not_before=not_before)
         except DATABASE_AWAY:
             time.sleep(PATIENCE_S[0])
         else:
-            return
+            return [] if not_before else [lease.job.pk]
+    return []
 
 
 def next_jobs(job: Job) -> list[int]:
@@ -154,6 +162,9 @@ class _Worker:
                 self._postpone(failure)
                 return
             self._start_unwinding(failure)
+            if failure.is_frozen:
+                self._postpone(failure)
+                return
         failure = self._undo_steps()
         if failure is None:
             self._end(JobState.FAILED)
@@ -161,7 +172,9 @@ class _Worker:
             self._postpone(failure)
 
     def _waits_out(self, failure: Failure) -> bool:
-        """Whether the job goes on later; for a silent host not every kind does."""
+        """Whether the job goes on later; for a silent host not every kind does for long."""
+        if failure.is_frozen and self.job.attempts < MAX_ATTEMPTS:
+            return True
         if failure.is_silent:
             return self.kind in WAITS_FOR_HOST
         return failure.can_wait
@@ -231,9 +244,12 @@ class _Worker:
         for pause_s in (0.0, *PATIENCE_S):
             time.sleep(pause_s)
             self.lease.renew(step.timeout_s)
+            asked_at = time.monotonic()
             failure = self._attempt_once(act)
             if failure is None or not failure.is_silent:
                 return failure
+            if time.monotonic() - asked_at > FROZEN_S:
+                return replace(failure, is_frozen=True)
         return failure
 
     def _attempt_once(self, act: Callable[[Any], None]) -> Failure | None:
@@ -286,13 +302,14 @@ class _Worker:
 
     def _postpone(self, failure: Failure) -> None:
         """Leave the job for the reaper; what is claimed stays claimed until then."""
-        if failure.is_silent:
-            self._note_unreachable()
         pause_s = min(POSTPONE_S * 2 ** min(self.job.attempts - 1, 10), POSTPONE_MAX_S)
         self.lease.let_go(
             not_before=Now() + timedelta(seconds=pause_s),
             internal_detail=failure.detail,
         )
+        # Only then: the next look at the host that succeeds ends the pause.
+        if failure.is_silent:
+            self._note_unreachable()
 
     def _end(self, state: JobState) -> None:
         with transaction.atomic():

@@ -28,7 +28,13 @@ from instances.jobs import leases
 from instances.models import Account, Job
 from instances.processes import is_running, machine, this_process
 from inventory.hypervisor import schemes, supervised
-from tests.builders import make_account, make_host, make_order, make_plan
+from tests.builders import (
+    make_account,
+    make_host,
+    make_order,
+    make_plan,
+    make_region,
+)
 from tests.clusters import (
     NEVER_S,
     WORKERS,
@@ -38,7 +44,9 @@ from tests.clusters import (
     eventually,
     make_shared_host,
 )
-from tests.simulated_hosts import HostStore, SharedHypervisor
+from tests.simulated_hosts import Fault, HostStore, SharedHypervisor
+from tests.simulated_hosts.board import Board
+from tests.simulated_hosts.fleet import FleetOrder, simulate
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -199,6 +207,29 @@ def test_workers_that_end_leave_nothing_in_the_queue_but_what_is_due(
     # Deliverable now: not held back for half an hour, as what a dead cluster took.
     ready = OrmQ.objects.filter(lock__lte=timezone.now())
     assert sum("run_job" in str(task.func()) for task in ready) >= open_jobs
+
+
+def test_frozen_host_keeps_workers_from_no_other_host(
+    workers: Cluster, host: HostStore, tmp_path: Path
+) -> None:
+    make_region("eu-west")
+    far = FleetOrder(1, Board(2, 2), region="eu-west", prefix="far")
+    list(simulate(far, tmp_path / "hosts"))
+    account = make_account()
+    # As many tries as a host has that is only out of reach would take minutes.
+    host.inflict(Fault("*", "silent", times=None, lasts_s=8.0))
+    frozen = [a_launch(account) for _ in range(WORKERS)]
+    tried = Job.objects.filter(attempts__gt=0)
+    eventually(lambda: tried.count() == WORKERS, "all workers are held")
+
+    order = make_order(account, plan=make_plan(cards=1).slug, region="eu-west")
+    job = Job.objects.get(instance=launch(order))
+
+    eventually(lambda: is_done(job), f"{job} is done; {workers.said()}")
+    assert not any(is_done(each) for each in frozen)
+    eventually(
+        lambda: not any(who_holds(each) for each in frozen), "the workers are free"
+    )
 
 
 def a_task(folder: Path, delivery: int, stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """Jobs on a simulated host: every step failed, killed, repeated; the world stays right."""
 
+import time
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -301,10 +302,14 @@ def test_worker_that_lost_its_lease_writes_nothing_more() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_job_whose_database_was_away_is_let_go_and_goes_on() -> None:
+@pytest.mark.parametrize("attempts", [0, 3])
+def test_job_whose_database_was_away_goes_on_at_once_but_not_for_ever(
+    attempts: int,
+) -> None:
     """Its worker lives on: nobody else would free its lease."""
     host = SimulatedHypervisor()
     instance, job = launched()
+    Job.objects.update(attempts=attempts)
     outages = ["define_domain"]
 
     def before(name: str) -> None:
@@ -313,10 +318,11 @@ def test_job_whose_database_was_away_is_let_go_and_goes_on() -> None:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    assert run(job, Faulty(host, before)) == []
+    assert run(job, Faulty(host, before)) == ([job.pk] if attempts < 3 else [])
 
     job.refresh_from_db()
     assert (job.state, job.lease_token) == ("running", None)
+    assert (job.not_before is None) == (attempts < 3)
     Job.objects.update(not_before=None)
     run(job, host)
     instance.refresh_from_db()
@@ -368,6 +374,79 @@ def test_host_that_answers_late_costs_nothing() -> None:
     instance.refresh_from_db()
     assert instance.phase == "running"
     assert Host.objects.get().connection == HostConnection.OK
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have a call that takes 10 ms and fails be one to a frozen host; the calls go here."""
+    monkeypatch.setattr(runner, "FROZEN_S", 0.01)
+    return []
+
+
+def silent(calls: list[str]) -> Faulty:
+    def before(name: str) -> None:
+        calls.append(name)
+        time.sleep(0.02)
+        raise HostUnreachable("no answer in time")
+
+    return Faulty(SimulatedHypervisor(), before)
+
+
+def test_frozen_host_holds_a_workers_attempt_for_one_deadline(
+    frozen: list[str],
+) -> None:
+    host = SimulatedHypervisor()
+    instance, job = launched()
+    run(job, host)
+    deletion = delete(instance, "user:tester", "tester")
+
+    run(deletion, silent(frozen))
+
+    assert frozen == ["domain_state"]
+    expire_lease(deletion)
+    run(deletion, host)
+    deletion.refresh_from_db()
+    assert deletion.state == "succeeded"
+
+
+def test_silent_host_is_asked_for_one_job_at_a_time() -> None:
+    _, job = launched()
+    other = Job.objects.get(instance=launch(make_order(plan=make_plan(cards=1).slug)))
+    Host.objects.update(failed_looks=1)
+
+    lease = leases.acquire(job.pk)
+
+    assert lease is not None
+    assert leases.acquire(other.pk) is None
+    lease.let_go()
+    assert leases.acquire(other.pk) is not None
+    assert leases.acquire(job.pk) is None
+    Host.objects.update(failed_looks=0)
+    assert leases.acquire(job.pk) is not None
+
+
+def test_launch_outlasts_a_frozen_host_for_some_attempts_then_is_undone(
+    frozen: list[str],
+) -> None:
+    host = SimulatedHypervisor()
+    instance, job = launched()
+    states = []
+    for _ in range(runner.MAX_ATTEMPTS):
+        run(job, silent(frozen))
+        expire_lease(job)
+        job.refresh_from_db()
+        states.append(job.state)
+
+    # It is not asked what is left of the launch in the same attempt.
+    assert len(frozen) == runner.MAX_ATTEMPTS
+    assert states == [*["running"] * (runner.MAX_ATTEMPTS - 1), "unwinding"]
+    assert Host.objects.get().connection == HostConnection.UNKNOWN
+    run(job, host)
+    job.refresh_from_db()
+    instance.refresh_from_db()
+    assert (job.state, instance.phase) == ("failed", "failed")
+    assert job.public_message == "The host of this machine does not answer."
+    assert open_claims() == (0, 0)
 
 
 def test_delete_on_an_unreachable_host_is_tried_until_it_answers() -> None:

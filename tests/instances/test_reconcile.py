@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from instances import reconcile as module
+from instances.actions.delete import delete
 from instances.actions.launch import launch
 from instances.choices import JobKind
 from instances.exceptions import NoCapacity
@@ -99,6 +100,33 @@ def test_failed_look_makes_the_host_unknown_and_changes_no_card(
         launch(make_order())
     reconcile(host.pk, simulated_host)
     launch(make_order())
+
+
+def test_jobs_go_on_as_soon_as_their_silent_host_answers(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    instance = launched(simulated_host)
+    job = delete(instance, "user:tester", "tester")
+    assert job is not None
+
+    def silent(name: str) -> None:
+        raise HostUnreachable("no answer")
+
+    runner.run(job.pk, lambda _uri: Faulty(simulated_host, silent))  # type: ignore[arg-type,return-value]
+    job.refresh_from_db()
+    assert job.not_before is not None
+    went_on: list[int] = []
+
+    reconcile(host.pk, Faulty(simulated_host, silent), went_on.extend)
+    assert went_on == []
+    reconcile(host.pk, simulated_host, went_on.extend)
+
+    assert went_on == [job.pk]
+    reconcile(host.pk, simulated_host, went_on.extend)
+    assert went_on == [job.pk]
+    runner.run(job.pk, lambda _uri: simulated_host)  # type: ignore[arg-type,return-value]
+    job.refresh_from_db()
+    assert job.state == "succeeded"
 
 
 def test_look_that_is_overtaken_by_a_later_one_changes_nothing(

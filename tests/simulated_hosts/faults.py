@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from inventory.exceptions import HostUnreachable, HypervisorError
@@ -13,8 +13,9 @@ from inventory.exceptions import HostUnreachable, HypervisorError
 class Fault:
     """Befalls calls of one verb of the port; "*" is every verb.
 
-    what: the host refuses; is unreachable at once; is silent until the call's deadline; or
-    the calling process gets SIGKILL. has_effect: the host does first what it was told.
+    what: the host refuses; is unreachable at once; is silent until the call's deadline, or
+    for lasts_s; or the calling process gets SIGKILL. has_effect: the host does first what
+    it was told.
     passes: so many calls go well before. times: so many calls are hit; None: all.
     """
 
@@ -23,6 +24,7 @@ class Fault:
     has_effect: bool = False
     passes: int = 0
     times: int | None = 1
+    lasts_s: float | None = None
 
     def strike(self, uri: str, verb: str, deadline_s: float) -> None:
         """Do it to whoever calls `verb`. Raises HypervisorError or HostUnreachable."""
@@ -31,7 +33,7 @@ class Fault:
         if self.what == "refuse":
             raise HypervisorError(f"{uri} refuses {verb}: a fault", 1)
         if self.what == "silent":
-            time.sleep(deadline_s)
+            time.sleep(deadline_s if self.lasts_s is None else self.lasts_s)
             raise HostUnreachable(f"{uri}: no answer to {verb} in time")
         raise HostUnreachable(f"{uri}: connection lost at {verb}")
 
@@ -43,4 +45,4 @@ class Fault:
             times -= 1
         if times == 0:
             return None
-        return Fault(self.verb, self.what, self.has_effect, passes, times)
+        return replace(self, passes=passes, times=times)

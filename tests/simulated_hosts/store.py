@@ -9,7 +9,7 @@ import pickle
 import sqlite3
 from collections.abc import Iterator, MutableMapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -162,5 +162,4 @@ def _delays(db: sqlite3.Connection) -> dict[str, float]:
 
 
 def _keep_faults(db: sqlite3.Connection, faults: list[Fault]) -> None:
-    values = [(f.verb, f.what, f.has_effect, f.passes, f.times) for f in faults]
-    _keep(db, "faults", json.dumps(values))
+    _keep(db, "faults", json.dumps([astuple(fault) for fault in faults]))
