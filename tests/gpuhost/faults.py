@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tests.gpuhost import process
 from tests.gpuhost.errors import CommandFailed, NoSuchTarget, QmpRefused
 from tests.gpuhost.host import VirtualGpuHost
-from tests.gpuhost.machine import CARDS, SPARE_PORT, card_functions
+from tests.gpuhost.machine import CARDS, NETWORK, SPARE_PORT, card_functions
 
 
 def unplug_card(host: VirtualGpuHost, slot: int | str) -> None:
@@ -77,6 +77,16 @@ def continue_host(host: VirtualGpuHost) -> None:
     host.qmp("cont")
 
 
+def cut_network(host: VirtualGpuHost) -> None:
+    """Have the host's network lose every packet; TCP connects still succeed."""
+    host.qmp("set_link", name=NETWORK, up=False)
+
+
+def restore_network(host: VirtualGpuHost) -> None:
+    """Have the network carry packets again, those of open connections too."""
+    host.qmp("set_link", name=NETWORK, up=True)
+
+
 def kill_host(host: VirtualGpuHost) -> None:
     """End the host at once, as a power cut would; `start` or `restore` brings it back.
 
@@ -120,6 +130,8 @@ FAULTS: dict[str, Fault] = {
     "continue-libvirtd": continue_libvirtd,
     "pause-host": pause_host,
     "continue-host": continue_host,
+    "cut-network": cut_network,
+    "restore-network": restore_network,
     "kill-host": kill_host,
     "kill-guest": kill_guest,
     "stop-guest": stop_guest,

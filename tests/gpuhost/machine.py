@@ -88,6 +88,7 @@ BOARDS = {
 DEFAULT_BOARD = "2x2"
 DEFAULT_CARD = "rtx6000"
 SPARE_PORT = "spare"
+NETWORK = "net"
 
 
 def host_uuid(name: str) -> str:
@@ -144,8 +145,8 @@ def qemu_command(
         *_slots_and_cards(board, card),
         *("-drive", f"if=none,id=root,file={_escaped(disk)},{disk_options}"),
         *("-device", "virtio-blk-pci,drive=root,bus=pcie.0,addr=4"),
-        *("-netdev", f"user,id=net,restrict=on,{forwards}"),
-        *("-device", "virtio-net-pci,netdev=net,bus=pcie.0,addr=5,romfile="),
+        *("-netdev", f"user,id={NETWORK},restrict=on,{forwards}"),
+        *("-device", f"virtio-net-pci,netdev={NETWORK},bus=pcie.0,addr=5,romfile="),
         *("-chardev", "file,id=serial,path=serial.log", "-serial", "chardev:serial"),
         *("-qmp", "unix:qmp.sock,server=on,wait=off"),
         *("-pidfile", str(run_dir / "pid")),
