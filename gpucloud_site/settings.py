@@ -282,6 +282,12 @@ KEEP_API_CHANGES_DAYS = environment.whole_number(
 KEEP_REFUSALS_DAYS = environment.whole_number(
     "GPUCLOUD_KEEP_REFUSALS_DAYS", default=400, minimum=1
 )
+KEEP_ENDED_TOKENS_DAYS = environment.whole_number(
+    "GPUCLOUD_KEEP_ENDED_TOKENS_DAYS", default=400, minimum=1
+)
+KEEP_ADMIN_LOG_DAYS = environment.whole_number(
+    "GPUCLOUD_KEEP_ADMIN_LOG_DAYS", default=1100, minimum=1
+)
 KEEP_TASKS_DAYS = environment.whole_number(
     "GPUCLOUD_KEEP_TASKS_DAYS", default=14, minimum=1
 )

@@ -10,12 +10,20 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Now
 
 from instances.choices import ENDED_JOB_STATES, ENDED_PHASES, EventStatus, JobKind
-from instances.models import ApiChange, Event, Job, RefusedDemand, WebhookDelivery
+from instances.models import (
+    ApiChange,
+    ApiToken,
+    Event,
+    Job,
+    RefusedDemand,
+    WebhookDelivery,
+)
 from inventory.models import Alert, Discrepancy
 
 _BATCH = 1000
@@ -23,13 +31,13 @@ _BATCH = 1000
 _BATCHES = 50
 
 # Who had which hardware when, what was sold, who may do what; the rest is as many as
-# there are hosts, plans, people and tokens.
+# there are hosts, plans and people.
 KEPT_FOR_EVER = frozenset(
     {
         *("flags.Beta", "flags.BetaEnrolment", "instances.Webhook"),
         "instances.WaitlistEntry",
-        *("flags.Flag", "instances.Account", "instances.ApiToken", "instances.Plan"),
-        *("instances.GpuQuota", "instances.Image", "instances.HostImage"),
+        *("flags.Flag", "instances.Account", "instances.GpuQuota", "instances.Plan"),
+        *("instances.Image", "instances.HostImage"),
         *("instances.Instance", "instances.Reservation", "instances.SSHKey"),
         *("instances.Tag", "inventory.AddressPool", "inventory.AddressClaim"),
         *("inventory.Card", "inventory.CardCheck", "inventory.CardClaim"),
@@ -69,6 +77,13 @@ def _events(age: timedelta) -> QuerySet[Any]:
     )
 
 
+def _tokens(age: timedelta) -> QuerySet[Any]:
+    # The trail of what was asked with it names it in words of its own.
+    return ApiToken.objects.filter(
+        Q(revoked_at__lt=Now() - age) | Q(expires_at__lt=Now() - age)
+    )
+
+
 RULES = (
     Rule(Job, lambda: settings.KEEP_JOBS_DAYS, _jobs),
     Rule(Event, lambda: settings.KEEP_EVENTS_DAYS, _events),
@@ -76,6 +91,12 @@ RULES = (
         ApiChange,
         lambda: settings.KEEP_API_CHANGES_DAYS,
         lambda age: ApiChange.objects.filter(created_at__lt=Now() - age),
+    ),
+    Rule(ApiToken, lambda: settings.KEEP_ENDED_TOKENS_DAYS, _tokens),
+    Rule(
+        LogEntry,
+        lambda: settings.KEEP_ADMIN_LOG_DAYS,
+        lambda age: LogEntry.objects.filter(action_time__lt=Now() - age),
     ),
     Rule(
         RefusedDemand,

@@ -5,16 +5,25 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 from django_q.models import Task
 
-from instances import retention
+from instances import retention, tokens
 from instances.actions.delete import delete
 from instances.actions.launch import launch
 from instances.choices import JobKind
 from instances.jobs import runner
-from instances.models import ApiChange, Event, Instance, Job, JobStep
+from instances.models import (
+    ApiChange,
+    ApiToken,
+    Event,
+    Instance,
+    Job,
+    JobStep,
+    TokenRate,
+)
 from instances.tasks import prune
 from inventory.choices import AlertClass, DiscrepancyKind
 from inventory.models import (
@@ -26,7 +35,7 @@ from inventory.models import (
     Host,
     NodeClaim,
 )
-from tests.builders import make_account, make_host, make_order, make_plan
+from tests.builders import make_account, make_host, make_order, make_plan, make_user
 from tests.simulated import SimulatedHypervisor
 
 pytestmark = pytest.mark.django_db
@@ -136,6 +145,50 @@ def test_open_work_and_the_launch_of_a_living_instance_are_kept() -> None:
     assert list(Event.objects.values_list("action", "status")) == [
         ("linode_delete", "scheduled")
     ]
+
+
+def test_api_tokens_are_forgotten_long_after_they_ended(settings: Any) -> None:
+    settings.KEEP_ENDED_TOKENS_DAYS = 30
+    account, user, now = make_account(), make_user(), timezone.now()
+    ends = {
+        "revoked long ago": {"revoked_at": now - timedelta(days=31)},
+        "revoked lately": {"revoked_at": now - timedelta(days=29)},
+        "expired long ago": {"expires_at": now - timedelta(days=31)},
+        "expired lately": {"expires_at": now - timedelta(days=29)},
+        "expires once": {"expires_at": now + timedelta(days=1)},
+        "never expires": {},
+    }
+    for label, end in ends.items():
+        token = tokens.issue(account, user, label, tokens.new_secret())
+        ApiToken.objects.filter(pk=token.pk).update(**end)
+        TokenRate.objects.create(token=token, window=0, requests=1)
+        ApiChange.objects.create(
+            account=account, token=token, token_name=label, method="POST", path="/"
+        )
+
+    assert prune()["ApiToken"] == 2
+
+    kept = [label for label in ends if "long ago" not in label]
+    assert list(ApiToken.objects.values_list("label", flat=True)) == kept
+    assert TokenRate.objects.count() == len(kept)
+    told = ApiChange.objects.order_by("pk").values_list("token_name", flat=True)
+    assert list(told) == list(ends)
+
+
+def test_the_admins_log_is_kept_for_as_long_as_its_setting_says(settings: Any) -> None:
+    settings.KEEP_ADMIN_LOG_DAYS = 30
+    now, user = timezone.now(), make_user()
+    for days in (29, 31):
+        LogEntry.objects.create(
+            user=user,
+            action_time=now - timedelta(days=days),
+            object_repr=str(days),
+            action_flag=CHANGE,
+        )
+
+    assert prune()["LogEntry"] == 1
+
+    assert [entry.object_repr for entry in LogEntry.objects.all()] == ["29"]
 
 
 def test_every_table_is_pruned_or_kept_on_purpose() -> None:
