@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
+from django_q.tasks import async_task, result
 
 from instances.actions.launch import launch
 from instances.choices import JobState
@@ -74,6 +75,14 @@ def a_launch(account: Account | None = None) -> Job:
 
 def is_done(job: Job) -> bool:
     return Job.objects.get(pk=job.pk).state == JobState.SUCCEEDED
+
+
+def test_workers_have_the_guards_memory_in_common(workers: Cluster) -> None:
+    task_id = async_task("gc.get_freeze_count", save=True)
+
+    eventually(lambda: result(task_id) is not None, f"an answer; {workers.said()}")
+    # All modules' functions and classes, at the least.
+    assert result(task_id) > 10_000
 
 
 def kill_idle_workers(workers: Cluster) -> None:
