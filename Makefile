@@ -2,7 +2,7 @@
 # All of them work on a fresh Debian 12 that has only git and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run stop reset status manage simulate shell database test transient soak check format
+.PHONY: help packages run stop reset status manage simulate shell database test transient soak soak-simulated check format
 
 # Python 3.11 or later; it needs nothing installed but itself.
 PYTHON ?= python3
@@ -13,7 +13,7 @@ SEED ?= 1
 
 help: ## Show this text
 	@echo 'gpucloud: make TARGET'
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 packages: ## Install the Debian packages that are missing (apt, as root or through sudo)
 	@sh deploy/local/packages.sh
@@ -50,6 +50,9 @@ transient: packages ## The foreign clients' tests with hosts that take 20 s, so 
 
 soak: packages ## Do verbs with faults at random on the virtual host (CYCLES=100 SEED=1), then look for what is left
 	@GPUCLOUD_SOAK_CYCLES=$(CYCLES) GPUCLOUD_SOAK_SEED=$(SEED) $(LOCAL) test tests/e2e/test_soak.py -o log_cli=true --log-cli-level=INFO
+
+soak-simulated: packages ## Live through half a year on simulated hosts (CYCLES=10000 SEED=1), then look at every table
+	@GPUCLOUD_HALF_A_YEAR_CYCLES=$(CYCLES) GPUCLOUD_HALF_A_YEAR_SEED=$(SEED) $(LOCAL) test tests/half_a_year -o log_cli=true --log-cli-level=INFO
 
 check: packages ## Run ruff, mypy, import-linter, the migrations' check and Django's deploy check
 	@$(LOCAL) check
