@@ -71,7 +71,7 @@ HISTORY = (
     *(AddressClaim, CardCheck, CardClaim, CardEvent, Instance, NodeClaim),
     *(Reservation, UsageInterval, WaitlistEntry),
 )
-MOST_MIB = 16
+MOST_MIB = 8
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_half_a_year_leaves_no_table_growing(life: Life) -> None:
 
     assert growing(looks) <= {model._meta.db_table for model in HISTORY}
     assert {model._meta.label for model in HISTORY} <= KEPT_FOR_EVER
-    assert memory[-1] - memory[len(memory) // 2] < MOST_MIB
+    assert _grown_mib(memory) < MOST_MIB
     _all_is_deleted(life)
     assert _left_over(life) == {}
     call_command("verify_ledger")
@@ -158,6 +158,18 @@ def test_half_a_year_leaves_no_table_growing(life: Life) -> None:
 def _is_due(number: int, times: int) -> bool:
     """Say whether one of `times` parts of all cycles ends with this one."""
     return number * times // CYCLES > (number - 1) * times // CYCLES
+
+
+def _grown_mib(memory: list[float]) -> float:
+    """Return what the months after the first added from their first look to their last.
+
+    Between them all of history is read to be checked, which takes ever more for a moment.
+    """
+    looks = len(memory) // MONTHS
+    return sum(
+        memory[first + looks - 1] - memory[first]
+        for first in range(looks, looks * MONTHS, looks)
+    )
 
 
 def _tell(looks: list[dict[str, int]], memory: list[float]) -> None:
