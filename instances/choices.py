@@ -56,6 +56,7 @@ class JobKind(TextChoices):
     RESIZE = "resize", "resize"
     RESIZE_OFF = "resize_off", "resize, left off"
     PASSWORD = "password", "password reset"
+    APPLY_FILTER = "apply_filter", "firewall update"
     DELETE = "delete", "delete"
     SANITISE = "sanitise", "sanitise and test"
     TEST = "test", "test"
@@ -78,7 +79,9 @@ VERBS = (
 STARTS = (JobKind.LAUNCH, JobKind.BOOT, JobKind.REBOOT, JobKind.REBUILD, JobKind.RESIZE)
 # Who asks for a boot that nobody asked for.
 WATCHDOG = "system:watchdog"
-INSTANCE_JOBS = (*LAUNCHES, *VERBS, JobKind.DELETE)
+# The guest goes on and its customer is not kept waiting: other work may be asked for.
+UNNOTICED = (JobKind.APPLY_FILTER,)
+INSTANCE_JOBS = (*LAUNCHES, *VERBS, *UNNOTICED, JobKind.DELETE)
 CARD_JOBS = (JobKind.SANITISE, JobKind.TEST, JobKind.CLEAR)
 
 
@@ -139,6 +142,14 @@ class EventAction(TextChoices):
     PASSWORD_RESET = "password_reset", "password_reset"
     LINODE_DELETE = "linode_delete", "linode_delete"
     LINODE_UPDATE = "linode_update", "linode_update"
+    FIREWALL_CREATE = "firewall_create", "firewall_create"
+    FIREWALL_UPDATE = "firewall_update", "firewall_update"
+    FIREWALL_ENABLE = "firewall_enable", "firewall_enable"
+    FIREWALL_DISABLE = "firewall_disable", "firewall_disable"
+    FIREWALL_RULES_UPDATE = "firewall_rules_update", "firewall_rules_update"
+    FIREWALL_DEVICE_ADD = "firewall_device_add", "firewall_device_add"
+    FIREWALL_DEVICE_REMOVE = "firewall_device_remove", "firewall_device_remove"
+    FIREWALL_DELETE = "firewall_delete", "firewall_delete"
     # Not Linode's.
     GPU_REPORT = "gpu_report", "gpu_report"
     GPU_AVAILABLE = "gpu_available", "gpu_available"
@@ -149,6 +160,7 @@ class EntityType(TextChoices):
     """Linode API v4, Event "entity.type", and our own: what an event is about."""
 
     LINODE = "linode", "linode"
+    FIREWALL = "firewall", "firewall"
     WEBHOOK = "webhook", "webhook"
     WAITLIST = "waitlist", "waitlist"
 
@@ -164,6 +176,13 @@ class DeliveryState(TextChoices):
     PENDING = "pending", "pending"
     DELIVERED = "delivered", "delivered"
     FAILED = "failed", "failed"
+
+
+class FirewallStatus(TextChoices):
+    """Linode API v4, Firewall "status"; a deleted one is gone."""
+
+    ENABLED = "enabled", "enabled"
+    DISABLED = "disabled", "disabled"
 
 
 class PlanClass(TextChoices):

@@ -10,6 +10,7 @@ from lxml.builder import E
 
 from instances.domain_devices import Disk, Nic, build_disks, build_nic
 from instances.guest_pci import CardPort, Expander, pci_tree
+from instances.network_filter import filter_name
 from inventory.hypervisor.console import console_file
 from inventory.hypervisor.domain_parts import (
     cpu_set,
@@ -176,7 +177,7 @@ def _devices(spec: DomainSpec) -> etree._Element:
         *controllers,
         E.controller(type="usb", model="none"),
         *build_disks(spec.disks),
-        *([build_nic(spec.nic)] if spec.nic else []),
+        *([build_nic(spec.nic, filter_name(spec.uuid))] if spec.nic else []),
         *serial_console(console_file(spec.uuid)),
         *cards,
         E.memballoon(model="none"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # The alias /v4beta is never named.
 _PATHS = {
     EntityType.LINODE: "/v4/linode/instances",
+    EntityType.FIREWALL: "/v4/networking/firewalls",
     EntityType.WEBHOOK: "/v4/gpucloud/webhooks",
     EntityType.WAITLIST: "/v4/gpucloud/waitlist",
 }
@@ -29,7 +30,7 @@ def event_json(event: Event) -> "EventShape":
         "created": time_of(event.created_at),
         "duration": _seconds_between(event.started_at, event.finished_at),
         "entity": entity_json(event.entity_id, event.entity_label, event.entity_type),
-        "secondary_entity": None,
+        "secondary_entity": _secondary(event),
         "message": event.message or None,
         "username": event.username or None,
         "seen": event.seen,
@@ -48,6 +49,12 @@ def entity_json(
         "type": entity_type,
         "url": f"{_PATHS[EntityType(entity_type)]}/{entity_id}",
     }
+
+
+def _secondary(event: Event) -> "Entity | None":
+    if event.secondary_entity_id is None:
+        return None
+    return entity_json(event.secondary_entity_id, event.secondary_entity_label)
 
 
 def event_of(columns: Mapping[str, Any]) -> Event:

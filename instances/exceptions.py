@@ -80,6 +80,13 @@ class IdempotencyConflict(InstancesError):
     """The key was used for another request."""
 
 
+class Vanished(InstancesError):
+    """It was there when it was looked for, and another request has deleted it since."""
+
+    def __init__(self) -> None:
+        super().__init__("Not found")
+
+
 class InstanceBusy(InstancesError):
     """Other work on the instance must end first."""
 

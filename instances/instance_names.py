@@ -7,6 +7,7 @@ from instances.models import Account, Instance
 
 # Linode API v4, "Create a Linode": label.
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9]|[-_.](?![-_.])){1,62}[A-Za-z0-9]")
+FIREWALL_LABEL_LENGTH = 32
 LABEL_RULE = (
     "Label must be 3 to 64 characters: letters, digits, single - _ or . between them"
 )
@@ -23,6 +24,11 @@ def label_problem(
     if not _LABEL.fullmatch(label):
         return LABEL_RULE
     return LABEL_TAKEN if label_is_taken(account, label, of=of) else None
+
+
+def is_firewall_label(label: str) -> bool:
+    """Say whether a firewall may have the label: like a Linode's, but shorter."""
+    return len(label) <= FIREWALL_LABEL_LENGTH and bool(_LABEL.fullmatch(label))
 
 
 def label_is_taken(account: Account, label: str, *, of: Instance | None = None) -> bool:

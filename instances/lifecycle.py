@@ -7,11 +7,12 @@ from instances.choices import (
     ENDED_JOB_STATES,
     ENDED_PHASES,
     REST_PHASES,
+    UNNOTICED,
     Desired,
     Phase,
 )
 from instances.exceptions import InstanceBusy
-from instances.models import Instance, Job, SeedSettings
+from instances.models import FirewallDevice, Instance, Job, SeedSettings
 from instances.usage import begin_usage
 
 BUSY = "Linode busy."
@@ -74,6 +75,8 @@ def advance(instance_id: int, to: Phase) -> bool:
         forget_seed_settings(instance_id)
     if moved and to in REST_PHASES:
         begin_usage(instance_id)
+    if moved and to in ENDED_PHASES:
+        FirewallDevice.objects.filter(instance=instance_id).delete()
     return bool(moved)
 
 
@@ -92,11 +95,18 @@ def locked_at_rest(instance_id: int) -> Instance:
         .select_related("account", "plan", "region", "image")
         .get(pk=instance_id)
     )
-    at_work = Job.objects.filter(instance=instance).exclude(state__in=ENDED_JOB_STATES)
     is_to_go = instance.desired == Desired.DELETED
-    if is_to_go or instance.phase not in REST_PHASES or at_work.exists():
+    if is_to_go or instance.phase not in REST_PHASES or is_at_work(instance):
         raise InstanceBusy(BUSY)
     return instance
+
+
+def is_at_work(instance: Instance) -> bool:
+    """Say whether other work on the instance must wait for what is open."""
+    open_jobs = Job.objects.filter(instance=instance).exclude(
+        state__in=ENDED_JOB_STATES
+    )
+    return open_jobs.exclude(kind__in=UNNOTICED).exists()
 
 
 def want(instance_id: int, desired: Desired) -> None:

@@ -49,6 +49,8 @@ KEPT_FOR_EVER = frozenset(
         # Rows that go with another: with their job, their token, their use.
         *("instances.JobStep", "instances.TokenRate", "instances.SeedSettings"),
         *("instances.PendingResize", "instances.RegionPrice"),
+        # Their customers' own, until they delete them or what is on them.
+        *("instances.Firewall", "instances.FirewallDevice"),
     }
 )
 

@@ -3,18 +3,27 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from copy import copy
+from itertools import chain
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, Func, OuterRef, QuerySet, Subquery
+from django.db.models import F, Func, OuterRef, Prefetch, QuerySet, Subquery
 
 from flags.availability import open_flags
-from instances.choices import ENDED_PHASES, ImageStatus, ReservationState
+from instances.choices import (
+    ENDED_PHASES,
+    FirewallStatus,
+    ImageStatus,
+    ReservationState,
+)
 from instances.domain_devices import Nic
 from instances.domain_xml import DomainSpec, GuestCell
+from instances.firewall_rules import Rules, rules_of
 from instances.guest_disk import DiskImage, DiskPlan
 from instances.models import (
     Account,
+    Firewall,
+    FirewallDevice,
     Image,
     Instance,
     PendingResize,
@@ -110,11 +119,35 @@ def reservations_of(account: Account) -> QuerySet[Reservation]:
 
 
 def tag_labels_of(account: Account) -> list[str]:
-    """Return the account's tags: made by themselves, or on a live instance; two queries."""
+    """Return the account's tags: made by themselves, or carried by what lives; 3 queries."""
     made = Tag.objects.filter(account=account).values_list("label", flat=True)
     live = Instance.objects.filter(account=account).exclude(phase__in=ENDED_PHASES)
-    carried = live.annotate(tag=Func(F("tags"), function="unnest")).order_by()
-    return sorted({*made, *carried.values_list("tag", flat=True).distinct()})
+    firewalls = Firewall.objects.filter(account=account)
+    carried = (
+        rows.annotate(tag=Func(F("tags"), function="unnest"))
+        .order_by()
+        .values_list("tag", flat=True)
+        for rows in (live, firewalls)
+    )
+    return sorted({*made, *chain.from_iterable(each.distinct() for each in carried)})
+
+
+def firewalls_of(account: Account) -> QuerySet[Firewall]:
+    """Return the account's firewalls, oldest first, with the Linodes on each."""
+    devices = FirewallDevice.objects.select_related("instance")
+    return (
+        Firewall.objects.filter(account=account)
+        .prefetch_related(Prefetch("devices", devices))
+        .order_by("pk")
+    )
+
+
+def firewall_rules_of(instance: Instance) -> Rules | None:
+    """Return the rules that the instance is held to; None without a firewall in force."""
+    firewall = Firewall.objects.filter(
+        devices__instance=instance, status=FirewallStatus.ENABLED
+    ).first()
+    return rules_of(firewall.rules) if firewall else None
 
 
 def disturbed_instances_of(account: Account) -> QuerySet[Instance]:

@@ -12,6 +12,7 @@ from django_q.models import OrmQ, Schedule, Task  # noqa: TID251
 from django_q.tasks import async_task, result  # noqa: TID251
 
 from instances import (
+    filter_work,
     holds,
     image_catalogue,
     reconcile,
@@ -84,7 +85,7 @@ def check_image(image_id: int) -> None:
 
 
 def look_after_fleet() -> None:
-    """Enqueue what is due of hosts, cards and webhooks; `manage.py watch` does so every second.
+    """Enqueue what is due of hosts, cards, firewalls and webhooks; `watch` does so each second.
 
     What is held beyond its time is freed here, and those that wait for capacity are told,
     which asks no host.
@@ -94,6 +95,7 @@ def look_after_fleet() -> None:
     waitlist.tell_waiting()
     for webhook_id in webhooks.take_due():
         enqueue_webhook(webhook_id)
+    enqueue_jobs(filter_work.begin_due())
     for host_id in reconcile.take_due_hosts():
         enqueue_reconcile(host_id)
     for host_id in card_work.hosts_with_work():
@@ -117,6 +119,7 @@ def enqueue_reconcile(host_id: int) -> None:
 def reconcile_host(host_id: int) -> int:
     """Compare one host with its rows; returns the number of open discrepancies."""
     found = reconcile.reconcile(host_id, go_on=enqueue_jobs)
+    filter_work.sweep(host_id)
     enqueue_jobs((*watchdog.revive(host_id), *card_work.plan(host_id)))
     return len(found)
 

@@ -24,7 +24,7 @@ from inventory.hypervisor.console import (
     console_volume,
 )
 from inventory.hypervisor.port import Backing, DomainState, VolumeFacts
-from inventory.hypervisor.xml import parse_domain
+from inventory.hypervisor.xml import filters_named_in, parse_domain
 from inventory.topology import PciAddress
 
 
@@ -55,7 +55,8 @@ class SimulatedHypervisor:
         self.disks: dict[tuple[str, str], VolumeFacts] = {}
         # By volume: how many more calls find it at work that nobody waits for.
         self.busy: dict[tuple[str, str], int] = {}
-        self.filters: list[str] = []
+        # The documents of network filters, by name.
+        self.filters: dict[str, str] = {}
         # Guests that do not heed ACPI.
         self.deaf: set[str] = set()
         self._lock = threading.RLock()
@@ -121,6 +122,8 @@ class SimulatedHypervisor:
                 )
                 if taken:
                     raise HypervisorError(f"PCI device {min(taken)} is in use", 55)
+            for name in filters_named_in(self.documents[uuid]) - set(self.filters):
+                raise HypervisorError(f"no nwfilter with matching name '{name}'", 62)
             self.states[uuid] = DomainState.RUNNING
             self.volumes[(CONSOLE_POOL, console_volume(uuid))] = self._print(uuid)
 
@@ -265,7 +268,20 @@ class SimulatedHypervisor:
             self._fill(pool, volume, content)
 
     def define_filter(self, xml: str) -> None:
-        self.filters.append(xml)
+        (name,) = re.findall(r"<filter [^>]*name=\"([^\"]+)\"", xml)
+        self.filters[name] = xml
+
+    def undefine_filter(self, name: str) -> None:
+        with self._lock:
+            if any(
+                state.is_on and name in filters_named_in(self.documents[uuid])
+                for uuid, state in self.states.items()
+            ):
+                raise HypervisorError(f"nwfilter '{name}' is in use", 55)
+            self.filters.pop(name, None)
+
+    def filter_names(self) -> list[str]:
+        return sorted(self.filters)
 
     def _path(self, pool: str, volume: str) -> str:
         return f"{self.volumes[pool, ''].decode()}/{volume}"

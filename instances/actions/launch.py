@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from django.db import IntegrityError, transaction
 
+from instances.actions.firewalls import UNKNOWN, attach_new
 from instances.actions.guest_settings import (
     GuestSettings,
     disk_problems,
@@ -28,7 +29,7 @@ from instances.instance_names import (
 )
 from instances.jobs import runner
 from instances.jobs.deadlines import deadline_s
-from instances.models import Account, Image, Instance, Plan
+from instances.models import Account, Firewall, Image, Instance, Plan
 from instances.placement import NoFit
 from instances.quotas import check_quota
 from instances.selectors import host_of, request_of
@@ -44,8 +45,8 @@ from inventory.models.guest_setup import setup_of
 class LaunchOrder:
     """What was asked for, unchecked. actor: user:NAME; username: as events show it.
 
-    plan, region, image: slugs. reservation: the id of one that is to be used. booted:
-    False for a machine that is made and left off.
+    plan, region, image: slugs. reservation: the id of one that is to be used. firewall: the
+    id of one that it is to be on. booted: False for a machine that is made and left off.
     idempotency_key: a repeat with the same key and content returns the first instance.
     """
 
@@ -58,6 +59,7 @@ class LaunchOrder:
     label: str = ""
     tags: tuple[str, ...] = ()
     reservation: int | None = None
+    firewall: int | None = None
     booted: bool = True
     idempotency_key: str = ""
     settings: GuestSettings = field(default_factory=GuestSettings)
@@ -68,6 +70,8 @@ class LaunchOrder:
         body.append(list(self.tags))
         if self.reservation is not None:
             body.append(self.reservation)
+        if self.firewall is not None:
+            body.append({"firewall": self.firewall})
         if not self.booted:
             body.append({"booted": False})
         body += self.settings.identity
@@ -141,6 +145,8 @@ def _launch(order: LaunchOrder) -> Instance:
         use(reservation, instance, why)
     else:
         _claim(instance, why)
+    if order.firewall is not None:
+        attach_new(instance, order.firewall)
     if image.is_disk:
         keep(order.settings, instance)
         _give_address(instance)
@@ -178,7 +184,7 @@ def _give_address(instance: Instance) -> None:
 def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
     """Return the rows that the slugs name, launching nothing.
 
-    Raises InvalidRequest with every error. At most four queries.
+    Raises InvalidRequest with every error. At most five queries.
     """
     plan, region, errors = offer(order.plan, order.region, order.account)
     image = Image.objects.filter(
@@ -192,6 +198,10 @@ def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
         errors.append(("tags", problem))
     errors += disk_problems(plan, image)
     errors += problems_of(order.settings, order.account, image)
+    if order.firewall is not None:
+        firewalls = Firewall.objects.filter(account=order.account, pk=order.firewall)
+        if not firewalls.exists():
+            errors.append(("firewall_id", UNKNOWN))
     if errors or plan is None or region is None or image is None:
         raise InvalidRequest(errors)
     return plan, region, image

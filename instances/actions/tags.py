@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from instances.exceptions import InvalidRequest
 from instances.instance_names import MAX_TAGS
-from instances.models import Account, Instance, Tag
+from instances.models import Account, Firewall, Instance, Tag
 from instances.selectors import instances_of, tag_labels_of
 
 EXISTS = "Tag already exists"
@@ -47,13 +47,16 @@ def create(account: Account, label: str, instance_ids: Collection[int]) -> None:
 
 
 def remove(account: Account, label: str) -> None:
-    """Remove the tag from the account and from each of its live instances."""
+    """Remove the tag from the account, its live instances and its firewalls."""
     with transaction.atomic():
         Tag.objects.filter(account=account, label=label).delete()
-        carriers = Instance.objects.filter(
-            account=account, ended_at=None, tags__contains=[label]
-        )
-        carriers.update(tags=_changed("array_remove", label), updated_at=Now())
+        for carriers in (
+            Instance.objects.filter(account=account, ended_at=None),
+            Firewall.objects.filter(account=account),
+        ):
+            carriers.filter(tags__contains=[label]).update(
+                tags=_changed("array_remove", label), updated_at=Now()
+            )
 
 
 def _changed(function: str, label: str) -> Func:

@@ -20,9 +20,10 @@ from instances.actions.guest_settings import GuestSettings
 from instances.actions.password import reset_password
 from instances.actions.rebuild import RebuildOrder, rebuild
 from instances.actions.update import update
-from instances.choices import ENDED_JOB_STATES, Desired
+from instances.choices import Desired
 from instances.cloud_init import hash_password
 from instances.exceptions import InstancesError
+from instances.lifecycle import is_at_work
 from instances.models import Instance
 from instances.passwords import password_problem
 from instances.selectors import images
@@ -103,7 +104,7 @@ class PowerDialogs:
         instance = object_or_404(self, request, object_id or "")  # type: ignore[arg-type]
         if instance.is_ended or instance.desired == Desired.DELETED:
             return False
-        if instance.jobs.exclude(state__in=ENDED_JOB_STATES).exists():
+        if is_at_work(instance):
             return False
         return can(instance)
 

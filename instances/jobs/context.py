@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from instances.domain_xml import DomainSpec
+from instances.firewall_rules import Rules
 from instances.guest_disk import DiskPlan
 from inventory.exceptions import DomainNotFound
 from inventory.hypervisor.port import DomainState, Hypervisor
@@ -37,6 +38,9 @@ class Records(Protocol):
 
     def release_claims(self) -> None:
         """End the instance's claims; only after the domain is proven absent."""
+
+    def note_filter(self, version: int) -> None:
+        """Say that the host knows the instance's filter as of this version, or a later."""
 
 
 class Storage(Protocol):
@@ -120,6 +124,17 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedFilter:
+    """What a guest's packets are to be held to. rules: None without a firewall.
+
+    version: that of the instance before the rules were read, which are no older.
+    """
+
+    version: int = 0
+    rules: Rules | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StepContext:
     """machine: None once nothing is claimed; then there is nothing of it on any host.
 
@@ -138,3 +153,4 @@ class StepContext:
     grace_s: float = 0.0
     next_machine: Machine | None = None
     next_disk_bytes: int = 0
+    wanted_filter: WantedFilter = WantedFilter()

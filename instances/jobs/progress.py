@@ -33,7 +33,7 @@ _FIRST_EVENT = {
     JobKind.PASSWORD: EventAction.PASSWORD_RESET,
     JobKind.DELETE: EventAction.LINODE_DELETE,
 }
-# Where a job takes its instance; a password reset takes it nowhere.
+# Where a job takes its instance; what is not named here takes it nowhere.
 _ENDS_IN = {
     JobKind.LAUNCH: Phase.RUNNING,
     JobKind.LAUNCH_OFF: Phase.OFFLINE,
@@ -121,7 +121,7 @@ def job_succeeded(job: Job) -> None:
     kind, instance_id = JobKind(job.kind), job.for_instance.pk
     if kind is JobKind.PASSWORD:
         forget_seed_settings(instance_id)
-    else:
+    elif kind in _ENDS_IN:
         advance(instance_id, _ENDS_IN[kind])
 
 

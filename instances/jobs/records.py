@@ -71,14 +71,24 @@ class InstanceRecords:
         with transaction.atomic():
             release_all(self.job.for_instance.uuid, actor)
 
+    def note_filter(self, version: int) -> None:
+        # Also of a job that is being undone: what it defined before is on the host again.
+        with self._ours(JobState.RUNNING, JobState.UNWINDING):
+            Instance.objects.filter(
+                pk=self.job.for_instance.pk, filter_applied__lt=version
+            ).update(filter_applied=version)
+
     @contextmanager
-    def _ours(self) -> Iterator[None]:
+    def _ours(self, *states: JobState) -> Iterator[None]:
         """Undo the block if the job was taken over meanwhile. Raises LeaseLost.
 
-        Another worker may be undoing what the block would put in force.
+        states: that the job may be in. Another worker may be undoing what the block would
+        put in force.
         """
         ours = Job.objects.filter(
-            pk=self.job.pk, lease_token=self.job.lease_token, state=JobState.RUNNING
+            pk=self.job.pk,
+            lease_token=self.job.lease_token,
+            state__in=states or (JobState.RUNNING,),
         )
         with transaction.atomic():
             yield

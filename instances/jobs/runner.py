@@ -20,7 +20,6 @@ from django.db.models.functions import Now
 from instances.choices import (
     ENDED_JOB_STATES,
     LAUNCHES,
-    VERBS,
     JobKind,
     JobState,
     StepState,
@@ -268,7 +267,7 @@ class _Worker:
             )
         except HypervisorError as error:
             return Failure(
-                _REFUSED if self.kind in VERBS else _LAUNCH_REFUSED,
+                _LAUNCH_REFUSED if self.kind in LAUNCHES else _REFUSED,
                 f"libvirt code {error.code}: {error}",
             )
         except (StepFailed, JobAbandoned) as error:

@@ -8,10 +8,10 @@ import time
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from instances.domain_devices import ipv6_filters
 from instances.domain_xml import build_domain, differences
 from instances.exceptions import JobAbandoned, StepFailed
 from instances.jobs.context import Machine, StepContext
+from instances.network_filter import filter_name, filters_of
 from inventory.exceptions import DomainNotFound, HypervisorError, InvalidXml
 from inventory.hypervisor.console import (
     CONSOLE_FOLDER,
@@ -71,20 +71,27 @@ class HoldClaims:
         ReleaseClaims().do(context)
 
 
+def define_filter(context: StepContext) -> None:
+    """Have the host know the instance's filter as it is wanted; a guest heeds it at once."""
+    machine, wanted = held(context), context.wanted_filter
+    if machine.spec.nic is not None:
+        for document in filters_of(machine.spec.uuid, machine.spec.nic, wanted.rules):
+            machine.hypervisor.define_filter(document)
+    context.records.note_filter(wanted.version)
+
+
 class DefineDomain:
     name = "define_domain"
     label = "Machine defined on the host"
-    timeout_s = 120
+    timeout_s = 240
 
     def do(self, context: StepContext) -> None:
         machine = held(context)
         if machine.is_on():
             return
         machine.hypervisor.ensure_folder_pool(CONSOLE_POOL, CONSOLE_FOLDER)
-        if machine.spec.nic and machine.spec.nic.ipv6:
-            for document in ipv6_filters():
-                machine.hypervisor.define_filter(document)
         try:
+            define_filter(context)
             machine.hypervisor.define_domain(build_domain(machine.spec))
         except InvalidXml as error:
             raise StepFailed("The machine could not be set up.", str(error)) from error
@@ -200,6 +207,8 @@ class UndefineDomain:
             )
         with suppress(DomainNotFound):
             machine.hypervisor.undefine_domain(machine.spec.uuid)
+        if machine.spec.nic is not None:
+            machine.hypervisor.undefine_filter(filter_name(machine.spec.uuid))
         machine.hypervisor.delete_volume(
             CONSOLE_POOL, console_volume(machine.spec.uuid)
         )

@@ -23,12 +23,18 @@ from instances.choices import (
 from instances.jobs import progress
 from instances.jobs.card_records import DatabaseCardRecords, under_check
 from instances.jobs.card_steps import CardContext
-from instances.jobs.context import Machine, StepContext
+from instances.jobs.context import Machine, StepContext, WantedFilter
 from instances.jobs.failure import Failure
 from instances.jobs.records import InstanceRecords
 from instances.jobs.storage_records import InstanceStorage
 from instances.models import Image, Instance, Job, JobStep, PendingResize
-from instances.selectors import as_resized, disk_plan_of, host_of, spec_of
+from instances.selectors import (
+    as_resized,
+    disk_plan_of,
+    firewall_rules_of,
+    host_of,
+    spec_of,
+)
 from inventory import card_checks
 from inventory.choices import CardCondition, CheckKind
 from inventory.hypervisor.port import Hypervisor
@@ -112,6 +118,8 @@ class InstanceSubject:
             settings.SHUTDOWN_GRACE_S,
             next_machine,
             next_disk_bytes,
+            # After the instance was read: what changes from here on is another version.
+            WantedFilter(instance.filter_wanted, firewall_rules_of(instance)),
         )
 
     def unwanted(self) -> Failure | None:

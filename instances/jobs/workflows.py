@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from instances.choices import CARD_JOBS, LAUNCHES, VERBS, JobKind
+from instances.choices import CARD_JOBS, LAUNCHES, UNNOTICED, VERBS, JobKind
 from instances.jobs.card_steps import (
     AdmitCard,
     ClearCard,
@@ -16,6 +16,7 @@ from instances.jobs.disk_steps import (
     EnsureImage,
     WriteSeed,
 )
+from instances.jobs.filter_steps import ApplyFilter
 from instances.jobs.power_steps import (
     ClaimsHeld,
     DeleteOldDisk,
@@ -91,6 +92,7 @@ WORKFLOWS: dict[JobKind, tuple[Step[Any], ...]] = {
         TakeNextClaims(),
     ),
     JobKind.PASSWORD: (ClaimsHeld(), RecallSeed(), RewriteSeed()),
+    JobKind.APPLY_FILTER: (ApplyFilter(),),
     JobKind.DELETE: (
         DestroyDomain(),
         UndefineDomain(),
@@ -100,7 +102,8 @@ WORKFLOWS: dict[JobKind, tuple[Step[Any], ...]] = {
 }
 
 # A delete is never given up: what cannot be proven gone stays claimed, and is tried again.
-UNDONE_ON_FAILURE = frozenset({*LAUNCHES, *VERBS, *CARD_JOBS})
+UNDONE_ON_FAILURE = frozenset({*LAUNCHES, *VERBS, *UNNOTICED, *CARD_JOBS})
 # What a silent host interrupts goes on when it answers again, before its deadline. Not a
-# launch: another host may serve that customer.
+# launch: another host may serve that customer. Nor what nobody notices: other work would
+# wait behind it, and it is begun anew.
 WAITS_FOR_HOST = frozenset({JobKind.DELETE, *VERBS, *CARD_JOBS})

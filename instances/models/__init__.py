@@ -4,6 +4,7 @@ from instances.models.account import Account, ApiToken, SSHKey
 from instances.models.api_use import ApiChange, TokenRate
 from instances.models.catalogue import HostImage, Image, Plan, RegionPrice
 from instances.models.event import Event
+from instances.models.firewall import Firewall, FirewallDevice
 from instances.models.instance import Instance, SeedSettings
 from instances.models.job import Job, JobStep
 from instances.models.quota import GpuQuota
@@ -20,6 +21,8 @@ __all__ = [
     "ApiChange",
     "ApiToken",
     "Event",
+    "Firewall",
+    "FirewallDevice",
     "GpuQuota",
     "HostImage",
     "Image",

@@ -8,7 +8,10 @@ from instances.models.job import Job
 
 
 class Event(models.Model):
-    """entity_id is no foreign key: an event outlives what it is about."""
+    """Ids of entities are no foreign keys: an event outlives what it is about.
+
+    secondary_entity: the Linode that a firewall was put on or taken off.
+    """
 
     account = models.ForeignKey(
         Account, on_delete=models.PROTECT, related_name="events"
@@ -20,6 +23,8 @@ class Event(models.Model):
     )
     entity_id = models.BigIntegerField()
     entity_label = models.CharField(max_length=64)
+    secondary_entity_id = models.BigIntegerField(null=True, blank=True)
+    secondary_entity_label = models.CharField(max_length=64, blank=True)
     username = models.CharField(max_length=150)
     message = models.CharField(max_length=500, blank=True)
     percent_complete = models.PositiveSmallIntegerField(default=0)

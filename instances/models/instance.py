@@ -4,7 +4,7 @@ import uuid
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from instances.choices import ENDED_PHASES, REST_PHASES, Desired, Phase
 from instances.models.account import Account
@@ -72,6 +72,12 @@ class Instance(models.Model):
     metadata_digest = models.CharField(
         max_length=64, blank=True, editable=False, help_text="Of the seed that it has."
     )
+    filter_wanted = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Changes of its firewall."
+    )
+    filter_applied = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Those that its host was told of."
+    )
 
     class Meta:
         ordering = ["-id"]
@@ -103,9 +109,18 @@ class Instance(models.Model):
                 condition=Q(next_image=None) | ~Q(phase__in=REST_PHASES),
                 name="instance_next_image_only_in_a_rebuild",
             ),
+            models.CheckConstraint(
+                condition=Q(filter_applied__lte=F("filter_wanted")),
+                name="instance_filter_applied_was_wanted",
+            ),
         ]
         indexes = [
-            models.Index(fields=["account", "phase"], name="instance_by_account")
+            models.Index(fields=["account", "phase"], name="instance_by_account"),
+            models.Index(
+                fields=["id"],
+                name="instance_filter_due",
+                condition=Q(filter_applied__lt=F("filter_wanted"), ended_at=None),
+            ),
         ]
 
     def __str__(self) -> str:

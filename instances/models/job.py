@@ -6,6 +6,7 @@ from django.db.models import Q
 from instances.choices import (
     CARD_JOBS,
     INSTANCE_JOBS,
+    UNNOTICED,
     JobKind,
     JobState,
     StepState,
@@ -56,10 +57,17 @@ class Job(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["instance"],
-                # A delete waits behind the work that it puts an end to.
+                # A delete waits behind the work that it puts an end to; what nobody
+                # notices before or behind any other.
                 condition=~Q(state__in=[JobState.SUCCEEDED, JobState.FAILED])
-                & ~Q(kind=JobKind.DELETE),
+                & ~Q(kind__in=[JobKind.DELETE, *UNNOTICED]),
                 name="job_one_open_per_instance",
+            ),
+            models.UniqueConstraint(
+                fields=["instance", "kind"],
+                condition=~Q(state__in=[JobState.SUCCEEDED, JobState.FAILED])
+                & Q(kind__in=UNNOTICED),
+                name="job_one_unnoticed_per_instance",
             ),
             models.UniqueConstraint(
                 fields=["card"],

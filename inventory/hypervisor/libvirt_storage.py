@@ -195,6 +195,18 @@ class StorageMethods:
     def define_filter(self, xml: str) -> None:
         self._connection.nwfilterDefineXML(xml)
 
+    @translates
+    def undefine_filter(self, name: str) -> None:
+        try:
+            self._connection.nwfilterLookupByName(name).undefine()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_NWFILTER:
+                raise
+
+    @translates
+    def filter_names(self) -> list[str]:
+        return sorted(each.name() for each in self._connection.listAllNWFilters())
+
 
 def _known_volume(
     pool: libvirt.virStoragePool, name: str

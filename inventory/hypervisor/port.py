@@ -177,7 +177,17 @@ class Hypervisor(Protocol):
         """Create a raw volume with this content; for small ones, such as a seed."""
 
     def define_filter(self, xml: str) -> None:
-        """Define, or define anew, a network filter (virNWFilterDefineXML)."""
+        """Define, or define anew, a network filter (virNWFilterDefineXML).
+
+        Guests that run with it are held to what it says now before this returns. Blocks up
+        to FILTER_TIMEOUT_S.
+        """
+
+    def undefine_filter(self, name: str) -> None:
+        """Forget a network filter; one that is not there is fine, one in use is refused."""
+
+    def filter_names(self) -> list[str]:
+        """Return the names of all network filters, libvirt's own included, sorted."""
 
     def read_volume_tail(self, pool: str, volume: str, max_bytes: int) -> bytes:
         """Return the last bytes of a volume; empty if there is no such volume."""

@@ -21,6 +21,8 @@ CAPABILITIES_TIMEOUT_S = 60.0
 # That, and guest RAM is set up before create() returns; a TiB takes minutes.
 START_TIMEOUT_S = 300.0
 DESTROY_TIMEOUT_S = 60.0
+# libvirt runs one command for each rule of each guest that has the filter.
+FILTER_TIMEOUT_S = 120.0
 # A volume's content copied or wiped by the host itself; below a job's own time limit.
 COPY_TIMEOUT_S = 600.0
 # What a slow line carries; measured 10 MB/s to an emulated host.
@@ -156,7 +158,13 @@ class SupervisedHypervisor:
         self._call("write_volume", pool, volume, content.hex(), timeout_s=timeout_s)
 
     def define_filter(self, xml: str) -> None:
-        self._call("define_filter", xml)
+        self._call("define_filter", xml, timeout_s=FILTER_TIMEOUT_S)
+
+    def undefine_filter(self, name: str) -> None:
+        self._call("undefine_filter", name)
+
+    def filter_names(self) -> list[str]:
+        return list(self._call("filter_names"))
 
     def read_volume_tail(self, pool: str, volume: str, max_bytes: int) -> bytes:
         return bytes(self._call("read_volume_tail", pool, volume, max_bytes))

@@ -1,8 +1,8 @@
 """Read libvirt's capabilities, nodedev and domain documents into values; no policy.
 
 Sources: libvirt formatcaps, formatdomaincaps, formatnode "pci", formatdomain "cputune",
-"numatune", "hostdev". A document that lacks what it must have raises InvalidXml, which
-names it.
+"numatune", "hostdev", "interface". A document that lacks what it must have raises
+InvalidXml, which names it.
 """
 
 from dataclasses import dataclass
@@ -206,6 +206,12 @@ def _hostdev_address(element: etree._Element) -> PciAddress:
             for part in ("domain", "bus", "slot", "function")
         )
     )
+
+
+def filters_named_in(document: str) -> set[str]:
+    """Return the network filters that a domain document refers to."""
+    references = _parse(document, "domain").findall("devices/interface/filterref")
+    return {_attribute(reference, "filter") for reference in references}
 
 
 def parse_domain(document: str) -> LiveDomain:

@@ -1,5 +1,6 @@
 """What recovers without a hand: work for real workers, and what must hold afterwards."""
 
+from django.db.models import F
 from django_q.models import OrmQ, Task
 
 from instances.actions.guest_settings import GuestSettings
@@ -58,6 +59,9 @@ def assert_rows_and_host_agree(host: HostStore) -> None:
         told = {str(i.uuid): i.phase for i in Instance.objects.filter(uuid__in=living)}
         running = {uuid for uuid in living if machine.states[uuid] == "running"}
         assert running == {uuid for uuid in living if told[uuid] == "running"}
+        assert set(machine.filters) == {f"gpucloud-{uuid}" for uuid in living}
+        behind = Instance.objects.filter(filter_applied__lt=F("filter_wanted"))
+        assert not behind.exists()
         disks = {name for pool, name in machine.disks if pool == "gpucloud-disks"}
         for uuid in living:
             assert any(uuid in name for name in disks), "a guest lost its disk"

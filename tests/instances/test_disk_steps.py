@@ -131,8 +131,11 @@ def test_guest_has_a_disk_of_its_plans_size_its_seed_and_its_address(
     assert host.volumes[IMAGES, whole.volume].startswith(b"image linode/debian12")
     root = etree.fromstring(host.documents[str(instance.uuid)])
     filters = root.findall("devices/interface/filterref")
-    assert [f.get("filter") for f in filters] == ["clean-traffic"]
-    assert [p.get("value") for p in filters[0]] == [held.address]
+    assert [f.get("filter") for f in filters] == [f"gpucloud-{instance.uuid}"]
+    own = etree.fromstring(host.filters[f"gpucloud-{instance.uuid}"])
+    assert [p.get("value") for p in own.findall("filterref/parameter")] == [
+        held.address
+    ]
 
     files = seed_of(host, instance)
     meta = yaml.safe_load(files["meta-data"])

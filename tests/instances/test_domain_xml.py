@@ -8,9 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from instances.domain_devices import Disk, Nic, ipv6_filters
+from instances.domain_devices import Disk, Nic
 from instances.domain_xml import DomainSpec, GuestCell, build_domain, differences
-from inventory.hypervisor.xml import METADATA_NAMESPACE, parse_domain
+from inventory.hypervisor.xml import (
+    METADATA_NAMESPACE,
+    filters_named_in,
+    parse_domain,
+)
 from inventory.topology import PciAddress
 
 
@@ -181,31 +185,15 @@ def test_guest_with_a_disk_boots_from_it_and_reads_its_seed() -> None:
     assert root.find("os/kernel") is None
 
 
-def test_network_card_may_use_its_own_addresses_only() -> None:
-    root = etree.fromstring(build_domain(spec(ONE, nic=NIC)))
-    both = replace(NIC, kind="bridge", source="br0", ipv6=("::", "2001:db8::1"))
-    with_ipv6 = etree.fromstring(build_domain(spec(ONE, nic=both)))
+def test_network_card_is_held_by_the_guests_own_filter() -> None:
+    bridged = replace(NIC, kind="bridge", source="br0")
+    for nic, source in ((NIC, {"network": "guests"}), (bridged, {"bridge": "br0"})):
+        root = etree.fromstring(build_domain(spec(ONE, nic=nic)))
 
-    (card,) = root.findall("devices/interface")
-    assert card.find("source").attrib == {"network": "guests"}
-    assert card.find("mac").get("address") == "02:67:0a:00:00:05"
-    assert card.find("filterref").get("filter") == "clean-traffic"
-    (card,) = with_ipv6.findall("devices/interface[@type='bridge']")
-    assert card.find("source").attrib == {"bridge": "br0"}
-    assert card.find("filterref").get("filter") == "gpucloud-clean-traffic"
-    parameters = [(p.get("name"), p.get("value")) for p in card.find("filterref")]
-    assert parameters == [
-        ("IP", "10.0.0.5"),
-        ("IPV6", "::"),
-        ("IPV6", "2001:db8::1"),
-    ]
-
-
-def test_filters_for_ipv6_are_defined_before_they_are_referred_to() -> None:
-    spoofing, clean = map(etree.fromstring, ipv6_filters())
-
-    assert clean.get("name") == "gpucloud-clean-traffic"
-    named = {reference.get("filter") for reference in clean.findall("filterref")}
-    assert spoofing.get("name") in named
-    drops = spoofing.findall("rule[@action='drop']/ipv6")
-    assert [drop.get("type") for drop in drops] == ["134", "137"]
+        (card,) = root.findall("devices/interface")
+        assert card.get("type") == nic.kind
+        assert card.find("source").attrib == source
+        assert card.find("mac").get("address") == "02:67:0a:00:00:05"
+        assert filters_named_in(build_domain(spec(ONE, nic=nic))) == {
+            "gpucloud-6f1c2a7e-0001-4000-8000-000000000001"
+        }

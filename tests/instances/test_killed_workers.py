@@ -11,6 +11,7 @@ import pytest
 from django.db import transaction
 from pytest_django import Settings
 
+from instances.actions import firewalls
 from instances.actions.delete import delete
 from instances.actions.password import reset_password
 from instances.actions.power import boot, reboot, shut_down
@@ -46,6 +47,19 @@ def again(image: Image, *, booted: bool) -> RebuildOrder:
     return RebuildOrder(image.slug, GUEST, booted)
 
 
+def on_a_firewall(instance: Instance) -> Job:
+    rules = {
+        "inbound": [],
+        "inbound_policy": "DROP",
+        "outbound": [],
+        "outbound_policy": "ACCEPT",
+    }
+    caller = firewalls.Caller(instance.account, "tester")
+    label = f"firewall-{instance.pk}"
+    firewalls.create(caller, label, rules, instance_ids=[instance.pk])
+    return Job.objects.get(instance=instance, kind=JobKind.APPLY_FILTER)
+
+
 # How each kind of job is asked for; of an instance that runs, or is off.
 ON: dict[JobKind, Callable[[Instance], Job | None]] = {
     JobKind.SHUTDOWN: lambda instance: shut_down(instance, *WHO),
@@ -53,6 +67,7 @@ ON: dict[JobKind, Callable[[Instance], Job | None]] = {
     JobKind.REBUILD: lambda i: rebuild(i, again(i.image, booted=True), *WHO),
     JobKind.REBUILD_OFF: lambda i: rebuild(i, again(i.image, booted=False), *WHO),
     JobKind.RESIZE: lambda instance: resize(instance, larger()),
+    JobKind.APPLY_FILTER: on_a_firewall,
     JobKind.DELETE: lambda instance: delete(instance, *WHO),
 }
 OFF: dict[JobKind, Callable[[Instance], Job | None]] = {

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from instances.domain_devices import Nic
 from instances.domain_xml import DomainSpec, GuestCell, build_domain, differences
+from instances.network_filter import filter_name, filters_of
+from inventory.addresses import mac_of
 from inventory.exceptions import (
     DomainNotFound,
     HostUnreachable,
@@ -282,6 +285,39 @@ def test_used_card_is_refused_to_a_second_domain(
         for domain in (first, second):
             hypervisor.destroy_domain(domain.uuid)
             hypervisor.undefine_domain(domain.uuid)
+
+
+@pytest.mark.parametrize(
+    "driver",
+    ["simulated", "shared", pytest.param("virtual-host", marks=pytest.mark.gpuhost)],
+    indirect=True,
+)
+def test_filter_goes_once_no_guest_has_it(driver: tuple[str, Hypervisor]) -> None:
+    _, hypervisor = driver
+    hypervisor.ensure_folder_pool(POOL, FOLDER)
+    mac = mac_of("10.77.0.210")
+    domain = spec(nic=Nic("network", "gpucloud", mac, "10.77.0.210"))
+    assert domain.nic is not None
+    name = filter_name(domain.uuid)
+    hypervisor.undefine_filter(name)
+    hypervisor.define_domain(build_domain(domain))
+    try:
+        with pytest.raises(HypervisorError):
+            hypervisor.start_domain(domain.uuid)
+        for document in filters_of(domain.uuid, domain.nic, None) * 2:
+            hypervisor.define_filter(document)
+        assert hypervisor.filter_names().count(name) == 1
+        hypervisor.start_domain(domain.uuid)
+
+        with pytest.raises(HypervisorError, match="in use"):
+            hypervisor.undefine_filter(name)
+
+        assert name in hypervisor.filter_names()
+    finally:
+        hypervisor.destroy_domain(domain.uuid)
+        hypervisor.undefine_domain(domain.uuid)
+    hypervisor.undefine_filter(name)
+    assert name not in hypervisor.filter_names()
 
 
 @pytest.mark.gpuhost

@@ -18,6 +18,7 @@ _LOOKS = (
     *("capabilities", "pci_devices", "domains", "domain_documents", "domain_state"),
     *("domain_xml", "volume", "volume_names", "networks", "pools", "versions", "clock"),
     *("cpu_seconds", "free_pages", "domain_capabilities", "read_volume_tail"),
+    "filter_names",
 )
 
 

@@ -18,6 +18,7 @@ _DEADLINES_S = {
     "domain_capabilities": supervised.CAPABILITIES_TIMEOUT_S,
     "start_domain": supervised.START_TIMEOUT_S,
     "destroy_domain": supervised.DESTROY_TIMEOUT_S,
+    "define_filter": supervised.FILTER_TIMEOUT_S,
     "clone_volume": supervised.COPY_TIMEOUT_S,
     "wipe_volume": supervised.COPY_TIMEOUT_S,
 }
