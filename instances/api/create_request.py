@@ -37,7 +37,6 @@ _UNAVAILABLE: dict[str, tuple[Any, ...]] = {
     "backups_enabled": (),
     "boot_size": (),
     "disk_encryption": ("disabled",),
-    "firewall_id": (),
     "group": (),
     "interface_generation": ("legacy_config",),
     "interfaces": (),
@@ -54,7 +53,7 @@ _UNAVAILABLE: dict[str, tuple[Any, ...]] = {
 _READ = (
     *("type", "region", "image", "label", "tags"),
     *("root_pass", "authorized_keys", "authorized_users", "booted", "metadata"),
-    "reservation",
+    *("reservation", "firewall_id"),
 )
 _ORDER = {field: place for place, field in enumerate((*_READ, *_UNAVAILABLE))}
 
@@ -76,7 +75,8 @@ def order_from(
         username=username,
         label=texts["label"],
         tags=_tags(body),
-        reservation=_reservation(body),
+        reservation=_id_in(body, "reservation"),
+        firewall=_id_in(body, "firewall_id"),
         booted=is_booted(body),
         idempotency_key=key,
         settings=guest_settings_from(body),
@@ -138,8 +138,8 @@ def _tags(body: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(value) if is_list_of_strings(value) else ()
 
 
-def _reservation(body: Mapping[str, Any]) -> int | None:
-    value = body.get("reservation")
+def _id_in(body: Mapping[str, Any], field: str) -> int | None:
+    value = body.get(field)
     return value if type(value) is int and 0 < value < _BIGINT else None
 
 
@@ -161,8 +161,9 @@ def _shape_problems(body: Mapping[str, Any]) -> list[Problem]:
     if not is_list_of_strings(body.get("tags") or []):
         problems.append(("tags", "tags must be a list of strings"))
     problems += guest_problems(body)
-    if body.get("reservation") is not None and _reservation(body) is None:
-        problems.append(("reservation", "reservation must be a reservation's id"))
+    for field, what in (("reservation", "reservation"), ("firewall_id", "firewall")):
+        if body.get(field) is not None and _id_in(body, field) is None:
+            problems.append((field, f"{field} must be a {what}'s id"))
     return problems + unavailable_problems(body, _READ)
 
 

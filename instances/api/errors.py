@@ -18,6 +18,7 @@ from instances.exceptions import (
     NoRoomToResize,
     QuotaExceeded,
     ReservationEnded,
+    Vanished,
 )
 from inventory.exceptions import HypervisorError, NotClaimable, StaleState
 
@@ -72,6 +73,8 @@ def _refusal(exc: Exception) -> tuple[int, list[Problem]] | None:
         return status.HTTP_400_BAD_REQUEST, exc.errors
     if isinstance(exc, _REFUSALS):
         return status.HTTP_400_BAD_REQUEST, [(exc.field, exc.public_message)]
+    if isinstance(exc, Vanished):
+        return status.HTTP_404_NOT_FOUND, [(None, NOT_FOUND)]
     if isinstance(exc, NotClaimable | StaleState):
         # Lost against another request; the customer may simply ask again.
         return status.HTTP_400_BAD_REQUEST, [(None, exc.public_message)]

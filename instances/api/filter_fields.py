@@ -199,6 +199,18 @@ DELIVERY_FIELDS = {
     "status": Field("state"),
     "created": Field("created_at", Kind.MOMENT),
 }
+FIREWALL_FIELDS = {
+    "id": _number("pk"),
+    "label": Field("label"),
+    "tags": Field("tags", Kind.TEXTS),
+    "created": Field("created_at", Kind.MOMENT),
+    "updated": Field("updated_at", Kind.MOMENT),
+}
+FIREWALL_DEVICE_FIELDS = {
+    "id": _number("pk"),
+    "created": Field("created_at", Kind.MOMENT),
+    "updated": Field("updated_at", Kind.MOMENT),
+}
 DISK_FIELDS = {"label": Field("label"), "size": Field("size", Kind.INTEGER)}
 CONFIG_FIELDS = {"label": Field("label")}
 QUOTA_FIELDS = {

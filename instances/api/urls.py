@@ -29,6 +29,16 @@ from instances.api.views.betas import (
 )
 from instances.api.views.console import ConsoleView
 from instances.api.views.events import EventListView, EventSeenView, EventView
+from instances.api.views.firewalls import (
+    FirewallDeviceListView,
+    FirewallDeviceView,
+    FirewallListView,
+    FirewallRulesView,
+    FirewallSettingsView,
+    FirewallView,
+    InstanceFirewallApplyView,
+    InstanceFirewallListView,
+)
 from instances.api.views.gpus import (
     AttestationView,
     GpuListView,
@@ -99,6 +109,19 @@ urlpatterns = [
     *_both("linode/instances/<int:instance_id>/disks", DiskListView),
     *_both("linode/instances/<int:instance_id>/configs", ConfigListView),
     *_both("linode/instances/<int:instance_id>/resize", InstanceResizeView),
+    *_both("linode/instances/<int:instance_id>/firewalls", InstanceFirewallListView),
+    *_both(
+        "linode/instances/<int:instance_id>/firewalls/apply", InstanceFirewallApplyView
+    ),
+    *_both("networking/firewalls", FirewallListView),
+    *_both("networking/firewalls/settings", FirewallSettingsView),
+    *_both("networking/firewalls/<int:firewall_id>", FirewallView),
+    *_both("networking/firewalls/<int:firewall_id>/rules", FirewallRulesView),
+    *_both("networking/firewalls/<int:firewall_id>/devices", FirewallDeviceListView),
+    *_both(
+        "networking/firewalls/<int:firewall_id>/devices/<int:device_id>",
+        FirewallDeviceView,
+    ),
     *_both("account/events", EventListView),
     *_both("account/events/<int:event_id>", EventView),
     *_both("account/events/<int:event_id>/seen", EventSeenView),

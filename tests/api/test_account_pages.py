@@ -14,6 +14,7 @@ from tests.api.builders import ORDER, Customer, errors_of, make_customer
 from tests.builders import make_account
 
 pytestmark = pytest.mark.django_db
+PLAIN = ["Linodes", "Cloud Firewall"]
 
 
 def test_account(customer: Customer, shop: dict[str, Plan]) -> None:
@@ -34,7 +35,7 @@ def test_account(customer: Customer, shop: dict[str, Plan]) -> None:
         "balance": 0,
         "balance_uninvoiced": 0,
         "billing_source": "linode",
-        "capabilities": ["Linodes", "GPU Linodes"],
+        "capabilities": ["Linodes", "GPU Linodes", "Cloud Firewall"],
         "credit_card": {"expiry": None, "last_four": None},
     }
     assert len(euuid) == 36
@@ -44,11 +45,11 @@ def test_account(customer: Customer, shop: dict[str, Plan]) -> None:
 def test_a_shut_flag_hides_gpus_from_the_account(
     outsider: Customer, shop: dict[str, Plan]
 ) -> None:
-    assert outsider.api.get("/account").json()["capabilities"] == ["Linodes"]
+    assert outsider.api.get("/account").json()["capabilities"] == PLAIN
     (row,) = outsider.api.get(
         "/account/availability", x_filter='{"region": "us-east"}'
     ).json()["data"]
-    assert row["available"] == ["Linodes"]
+    assert row["available"] == PLAIN
     assert "GPU" not in json.dumps(row)
 
 
@@ -75,15 +76,15 @@ def test_what_the_account_cannot_change_is_refused(customer: Customer) -> None:
 
 def test_availability(customer: Customer, shop: dict[str, Plan]) -> None:
     not_sold = [
-        *("Block Storage", "Cloud Firewall", "Kubernetes", "Managed Databases"),
+        *("Block Storage", "Kubernetes", "Managed Databases"),
         *("NodeBalancers", "Object Storage", "Placement Group", "VPCs", "Vlans"),
     ]
     with_gpus = {
         "region": "us-east",
-        "available": ["Linodes", "GPU Linodes"],
+        "available": ["Linodes", "GPU Linodes", "Cloud Firewall"],
         "unavailable": not_sold,
     }
-    without = {"region": "ap-west", "available": ["Linodes"], "unavailable": not_sold}
+    without = {"region": "ap-west", "available": PLAIN, "unavailable": not_sold}
     assert customer.api.get("/account/availability").json() == {
         "data": [without, with_gpus], "page": 1, "pages": 1, "results": 2,
     }  # fmt: skip
@@ -206,7 +207,7 @@ def test_the_policy_of_a_linode_is_listed(
 @pytest.mark.parametrize(
     "path",
     ["/account/logins", "/account/invoices", "/account/transfer", "/linode/kernels",
-     "/profile/grants", "/account/payments", "/networking/firewalls"],
+     "/profile/grants", "/account/payments", "/networking/vlans"],
 )  # fmt: skip
 def test_what_there_is_not_is_404(customer: Customer, path: str) -> None:
     response = customer.api.get(path)

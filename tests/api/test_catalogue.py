@@ -14,6 +14,7 @@ from tests.api.builders import ApiClient, Customer
 from tests.builders import GPU_FLAG, make_flag, make_image, make_plan, make_region
 
 pytestmark = pytest.mark.django_db
+PLAIN = ["Linodes", "Cloud Firewall"]
 
 
 def ids(response: Any) -> list[str]:
@@ -26,7 +27,7 @@ def test_region(customer: Customer, shop: dict[str, Plan]) -> None:
         "id": "us-east",
         "label": "Newark, NJ",
         "country": "us",
-        "capabilities": ["Linodes", "GPU Linodes"],
+        "capabilities": ["Linodes", "GPU Linodes", "Cloud Firewall"],
         "status": "ok",
         "site_type": "core",
         "resolvers": {"ipv4": "", "ipv6": ""},
@@ -152,7 +153,7 @@ def test_a_shut_flag_hides_gpus_from_everyone_else(
         unknown = api.get("/linode/types/g9-nothing")
         assert hidden.status_code == unknown.status_code == 404
         assert hidden.content == unknown.content
-        assert api.get("/regions/us-east").json()["capabilities"] == ["Linodes"]
+        assert api.get("/regions/us-east").json()["capabilities"] == PLAIN
     assert len(ids(customer.api.get("/linode/types"))) == 2
 
 
@@ -179,13 +180,13 @@ def test_a_killed_flag_hides_gpus_at_once(
 ) -> None:
     make_flag(everyone=False, accounts=(customer.account,))
     assert ids(customer.api.get("/linode/types")) == ["g6-standard-2"]
-    assert customer.api.get("/regions/us-east").json()["capabilities"] == ["Linodes"]
+    assert customer.api.get("/regions/us-east").json()["capabilities"] == PLAIN
 
 
 def test_a_region_without_cards_offers_no_gpus(
     customer: Customer, shop: dict[str, Plan]
 ) -> None:
-    assert customer.api.get("/regions/ap-west").json()["capabilities"] == ["Linodes"]
+    assert customer.api.get("/regions/ap-west").json()["capabilities"] == PLAIN
 
 
 def test_a_region_whose_cards_are_all_retired_offers_no_gpus(
@@ -195,14 +196,14 @@ def test_a_region_whose_cards_are_all_retired_offers_no_gpus(
     for card in Card.objects.all():
         quarantine(card.pk, actor)
         retire(card.pk, actor)
-    assert customer.api.get("/regions/us-east").json()["capabilities"] == ["Linodes"]
+    assert customer.api.get("/regions/us-east").json()["capabilities"] == PLAIN
 
 
 def test_a_region_with_cards_of_no_visible_plan_offers_no_gpus(
     customer: Customer, shop: dict[str, Plan]
 ) -> None:
     Plan.objects.filter(cards__gt=0).update(is_sold=False)
-    assert customer.api.get("/regions/us-east").json()["capabilities"] == ["Linodes"]
+    assert customer.api.get("/regions/us-east").json()["capabilities"] == PLAIN
 
 
 def test_what_is_closed_or_unfinished_is_not_shown(

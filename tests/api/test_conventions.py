@@ -35,6 +35,8 @@ def addresses() -> list[str]:
         "<int:token_id>": "1",
         "<int:entry_id>": "1",
         "<int:webhook_id>": "1",
+        "<int:firewall_id>": "1",
+        "<int:device_id>": "1",
         "<str:username>": "carol",
         "<path:label>": "prod",
     }.items():
@@ -44,7 +46,7 @@ def addresses() -> list[str]:
 
 def test_the_url_table_has_each_address_with_and_without_slash() -> None:
     found = addresses()
-    assert len(found) == 122
+    assert len(found) == 138
     assert {a.rstrip("/") for a in found if a.endswith("/")} == {
         a for a in found if not a.endswith("/")
     }

@@ -302,7 +302,6 @@ def test_an_empty_create_misses_type_and_region(customer: Customer) -> None:
         ("backups_enabled", True),
         ("boot_size", 1024),
         ("disk_encryption", "enabled"),
-        ("firewall_id", 5),
         ("group", "web"),
         ("interface_generation", "linode"),
         ("interfaces", [{"purpose": "public"}]),

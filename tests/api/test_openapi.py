@@ -173,7 +173,7 @@ def test_real_answers_are_as_the_document_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("instances.api.views.console.read_console", lambda _: "text")
-    bodies = {
+    bodies: dict[str, dict[str, Any]] = {
         "/v4/linode/instances": {**ORDER, "label": "second"},
         "/v4/profile/sshkeys": {"label": "desk", "ssh_key": KEY},
         "/v4/profile/tokens": {"label": "more", "expiry": "2199-01-31T12:00:00"},
@@ -181,6 +181,11 @@ def test_real_answers_are_as_the_document_says(
         "/v4/account/betas": {"id": "theirs"},
         "/v4/gpucloud/waitlist": {"type": "g6-standard-2", "region": "us-east"},
         "/v4/gpucloud/webhooks": {"url": "https://ops.example.net/more"},
+        "/v4/networking/firewalls": {
+            "label": "another",
+            "rules": {"inbound_policy": "DROP", "outbound_policy": "ACCEPT"},
+        },
+        "/v4/networking/firewalls/{firewall_id}/devices": {"type": "linode"},
         "/v4/linode/instances/{instance_id}/rebuild": {
             "image": "linode/debian12",
             "root_pass": SECRET,
@@ -202,12 +207,15 @@ def test_real_answers_are_as_the_document_says(
     with_gpu = {"instance_id": made["instance_id"]}
     # One with a disk, whose password can be reset.
     made["instance_id"] = with_a_disk(customer)
+    bodies["/v4/networking/firewalls/{firewall_id}/devices"]["id"] = made["instance_id"]
     ids: dict[str, Any] = made | SHARED_IDS
     host = SimulatedHypervisor()
     customer.api.put(f"/linode/instances/{made['instance_id']}", {"tags": ["theirs"]})
     seen = set()
-    # What deletes comes last.
-    for path, method, described in sorted(operations(), key=lambda o: o[1] == "DELETE"):
+    # What deletes comes last, of what is in another that first.
+    for path, method, described in sorted(
+        operations(), key=lambda o: (o[1] == "DELETE", o[1] == "DELETE" and -len(o[0]))
+    ):
         of_path = ids | with_gpu if path.startswith(GPUCLOUD_INSTANCES) else ids
         target = path.format(**of_path)
         body = bodies.get(path, {}) if method == "POST" else None

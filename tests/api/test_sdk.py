@@ -223,7 +223,7 @@ def test_the_account(client: LinodeClient) -> None:
     account = client.account()
     assert (account.company, account.capabilities) == (
         "SDK",
-        ["Linodes", "GPU Linodes"],
+        ["Linodes", "GPU Linodes", "Cloud Firewall"],
     )
     account.email = "pay@example.net"
     assert account.save()

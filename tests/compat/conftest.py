@@ -37,7 +37,7 @@ OTHER_STACK_S = 1800
 START_S = float(os.environ.get("GPUCLOUD_COMPAT_START_S", "1"))
 ACCOUNTS = ("compat", "stranger")
 # Regions claim them so that the peers' own tests find one to be in.
-CLAIMED = "Cloud Firewall,Disk Encryption,VPCs,Vlans,Kubernetes,NodeBalancers"
+CLAIMED = "Disk Encryption,VPCs,Vlans,Kubernetes,NodeBalancers"
 
 
 @dataclass(frozen=True)

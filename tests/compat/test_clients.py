@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from linode_api4 import ApiError, Event, Instance, LinodeClient, OAuthScopes, Type
+from linode_api4 import (
+    ApiError,
+    Event,
+    Firewall,
+    Instance,
+    LinodeClient,
+    OAuthScopes,
+    Type,
+)
 from linode_api4.objects.filtering import limit, or_, order_by
 
 from tests.api.test_profile import KEY
@@ -141,7 +149,7 @@ def test_sdk_leads_an_instance_through_its_life(
         lambda: client.load(Event, deleted.id).status == "finished",
         "its delete is finished",
     )
-    actions = [e.action for e in client.account.events() if e.entity.id == linode.id]
+    actions = [e.action for e in events_of(client, linode)]
     assert actions == [
         *("linode_delete", "linode_update", "linode_boot", "linode_create")
     ]
@@ -172,7 +180,7 @@ def test_sdk_sees_every_verb_at_work(stack: Stack, client: LinodeClient) -> None
     rebuilt = after(lambda: linode.rebuild("linode/ubuntu24.04", root_pass=PASSWORD))
     assert rebuilt == ["rebuilding", "running"]
     assert linode.image.id == "linode/ubuntu24.04"
-    actions = [e.action for e in client.account.events() if e.entity.id == linode.id]
+    actions = [e.action for e in events_of(client, linode)]
     assert actions == [
         *("linode_rebuild", "linode_resize", "linode_reboot", "linode_boot"),
         *("password_reset", "linode_shutdown", "linode_boot", "linode_create"),
@@ -187,8 +195,13 @@ def test_sdk_sees_every_verb_at_work(stack: Stack, client: LinodeClient) -> None
 
 
 def last_event(client: LinodeClient, linode: Instance) -> str:
-    events = (e for e in client.account.events() if e.entity.id == linode.id)
-    return str(next(events).status)
+    return str(next(events_of(client, linode)).status)
+
+
+def events_of(client: LinodeClient, linode: Instance) -> Iterator[Event]:
+    """Give the events about a Linode, newest first; a firewall may have the same id."""
+    about = ("linode", linode.id)
+    return (e for e in client.account.events() if (e.entity.type, e.entity.id) == about)
 
 
 def is_gone(client: LinodeClient, linode_id: int) -> bool:
@@ -285,6 +298,72 @@ def test_sdk_keeps_keys_and_tokens(client: LinodeClient) -> None:
     narrow.session.close()
 
 
+# As linode_api4's and linode-cli's own tests have it, before anything else.
+INBOUND = [
+    {
+        "ports": "22",
+        "protocol": "TCP",
+        "addresses": {"ipv4": ["198.51.100.1/32"], "ipv6": ["2001:db8::1/128"]},
+        "action": "ACCEPT",
+    }
+]
+RULES = {
+    "inbound": INBOUND,
+    "inbound_policy": "DROP",
+    "outbound": [],
+    "outbound_policy": "ACCEPT",
+}
+
+
+def test_sdk_keeps_a_linode_behind_a_firewall(
+    stack: Stack, client: LinodeClient
+) -> None:
+    firewall = client.networking.firewall_create("sdk-fw", RULES, status="enabled")
+    assert (firewall.status, firewall.rules.inbound_policy) == ("enabled", "DROP")
+    linode = create(client, firewall=firewall)
+    assert [each.id for each in linode.firewalls()] == [firewall.id]
+    statuses(stack, linode, "running")
+
+    firewall.update_rules({**RULES, "inbound": [], "inbound_policy": "ACCEPT"})
+    assert client.load(Firewall, firewall.id).rules.inbound_policy == "ACCEPT"
+    (device,) = client.load(Firewall, firewall.id).devices
+    assert device.entity.url == f"/v4/linode/instances/{linode.id}"
+    assert device.delete()
+    assert linode.firewalls() == []
+    assert firewall.device_create(linode.id).entity.id == linode.id
+    firewall.label, firewall.status, firewall.tags = "sdk-fw-2", "disabled", ["prod"]
+    assert firewall.save()
+    # What is done to its firewall never makes a Linode busy.
+    assert linode.reboot()
+    statuses(stack, linode, "running")
+    assert firewall.delete()
+    told = client.account.events(order_by(Event.created, desc=True))
+    kinds = [e.action for e in told if e.action.startswith("firewall")]
+    assert kinds[:6] == [
+        *("firewall_delete", "firewall_update", "firewall_disable"),
+        *("firewall_device_add", "firewall_device_remove", "firewall_rules_update"),
+    ]
+
+
+def test_cli_keeps_a_linode_behind_a_firewall(cli: Cli, client: LinodeClient) -> None:
+    (made,) = cli(
+        *("firewalls", "create", "--label", "cli-fw"),
+        *("--rules.inbound_policy", "DROP", "--rules.outbound_policy", "ACCEPT"),
+        *("--rules.inbound", json.dumps(INBOUND)),
+    )
+    linode = create(client)
+    on = ("--id", linode.id, "--type", "linode")
+    (device,) = cli("firewalls", "device-create", made["id"], *on)
+    (rules,) = cli("firewalls", "rules-update", made["id"], "--inbound", "[]")
+    assert (rules["inbound"], rules["version"]) == ([], 2)
+    assert [row["id"] for row in cli("linodes", "firewalls-list", linode.id)] == [
+        made["id"]
+    ]
+    assert cli("firewalls", "list", "--label", "cli-fw")[0]["status"] == "enabled"
+    cli("firewalls", "device-delete", made["id"], device["id"])
+    cli("firewalls", "delete", made["id"])
+
+
 def test_cli_leads_an_instance_through_its_life(stack: Stack, cli: Cli) -> None:
     (made,) = cli(
         *("linodes", "create", "--type", "g6-nanode-1", "--region", "us-east"),
@@ -309,7 +388,11 @@ def test_cli_leads_an_instance_through_its_life(stack: Stack, cli: Cli) -> None:
     ]
     cli("linodes", "delete", made["id"])
     until(stack, lambda: cli("linodes", "list") == [], "it is gone")
-    events = [e for e in cli("events", "list") if e["entity"]["id"] == made["id"]]
+    events = [
+        e
+        for e in cli("events", "list")
+        if (e["entity"]["type"], e["entity"]["id"]) == ("linode", made["id"])
+    ]
     assert [e["action"] for e in events] == [
         *("linode_delete", "linode_reboot", "linode_boot", "linode_shutdown"),
         *("linode_update", "linode_boot", "linode_create"),

@@ -1,6 +1,7 @@
 """Guests with disks, seeds and addresses of their own, over real HTTP, libvirt and QEMU."""
 
 import base64
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,12 +10,14 @@ from lxml import etree
 
 from inventory.hypervisor.supervised import SupervisedHypervisor
 from tests.e2e.conftest import Stack
+from tests.e2e.observing import eventually
 from tests.e2e.test_launch_on_the_virtual_host import Customer, rows
 
 pytestmark = [pytest.mark.e2e, pytest.mark.gpuhost]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMzm9Xf0hgqTmJ1mIkMIxLhJcM1hL1yo8u6cX1yWq0aB"
 PASSWORD = "Sonnenblume-7"
 USER_DATA = b"#!/bin/sh\ntouch /root/was-here\n"
+DHCP_CLIENT = 68
 DISK_SECTORS = 64 * 2048
 IMAGES, DISKS = "gpucloud-images", "gpucloud-disks"
 
@@ -72,17 +75,59 @@ def assert_guest_read_its_seed(console: str, label: str, address: str) -> None:
         assert line in console
 
 
-def assert_held_to_its_address(document: str, address: str) -> None:
+def assert_on_the_guests_network(document: str, uuid: str) -> None:
     (card,) = etree.fromstring(document).findall("devices/interface")
     assert card.find("source").get("network") == "gpucloud"
-    assert card.find("filterref").get("filter") == "clean-traffic"
-    assert card.find("filterref/parameter").get("value") == address
+    assert card.find("filterref").get("filter") == f"gpucloud-{uuid}"
+
+
+def lets_in(port: int) -> dict[str, Any]:
+    rule = {
+        "protocol": "TCP",
+        "ports": str(port),
+        "addresses": {"ipv4": ["0.0.0.0/0"]},
+        "action": "ACCEPT",
+    }
+    return {
+        "inbound": [rule],
+        "inbound_policy": "DROP",
+        "outbound_policy": "ACCEPT",
+    }
+
+
+def create_firewall(customer: Customer) -> dict[str, Any]:
+    body = {"label": "web", "rules": lets_in(22)}
+    status, firewall = customer.call("POST", "/v4/networking/firewalls", body)
+    assert status == 200, firewall
+    return dict(firewall)
+
+
+def assert_rules_reach_the_running_guest(
+    stack: Stack, customer: Customer, firewall_id: int
+) -> None:
+    assert opened_ports(stack) == {22}
+    path = f"/v4/networking/firewalls/{firewall_id}"
+    assert customer.call("PUT", f"{path}/rules", lets_in(80))[0] == 200
+    eventually(lambda: opened_ports(stack) == {80}, "the host has the new rule")
+    assert customer.call("DELETE", path)[0] == 200
+
+
+def opened_ports(stack: Stack) -> set[int]:
+    """Return the TCP ports to which the virtual host lets packets to its guests."""
+    saved = stack.gpuhost.shell("iptables-save -t filter")
+    return {
+        int(port) for port in re.findall(r"-A FO-.* --dport (\d+) .*-j ACCEPT", saved)
+    } - {DHCP_CLIENT}
 
 
 def test_two_guests_get_disks_seeds_and_addresses_of_their_own(
     stack: Stack, employee: Customer, hypervisor: SupervisedHypervisor
 ) -> None:
-    made = [create(employee, "web_1"), create(employee, "web_2")]
+    firewall = create_firewall(employee)
+    made = [
+        create(employee, "web_1"),
+        create(employee, "web_2", firewall_id=firewall["id"]),
+    ]
     uuids = [uuid_of(stack, instance) for instance in made]
     addresses = []
     for instance, uuid in zip(made, uuids, strict=True):
@@ -92,12 +137,14 @@ def test_two_guests_get_disks_seeds_and_addresses_of_their_own(
         assert running["has_user_data"] is True
         console = employee.console(instance["id"], until="TINY-DONE")
         assert_guest_read_its_seed(console, instance["label"], address)
-        assert_held_to_its_address(hypervisor.domain_xml(uuid), address)
-        path = f"/v4/linode/instances/{instance['id']}/ips"
-        _, networking = employee.call("GET", path)
+        assert_on_the_guests_network(hypervisor.domain_xml(uuid), uuid)
+        _, networking = employee.call(
+            "GET", f"/v4/linode/instances/{instance['id']}/ips"
+        )
         assert networking["ipv4"]["public"][0]["address"] == address
         rules = stack.gpuhost.shell("ebtables -t nat -L")
         assert f"--ip-src {address} -j RETURN" in rules
+    assert_rules_reach_the_running_guest(stack, employee, firewall["id"])
     assert len(set(addresses)) == 2
     assert len(hypervisor.volume_names(IMAGES)) == 1
     assert hypervisor.volume_names(DISKS) == sorted(
@@ -115,6 +162,8 @@ def test_two_guests_get_disks_seeds_and_addresses_of_their_own(
     assert rows(stack, "SeedSettings.objects.count()") == 0
     rules = stack.gpuhost.shell("ebtables -t nat -L")
     assert not any(address in rules for address in addresses)
+    filters = {f"gpucloud-{uuid}" for uuid in uuids}
+    assert not filters.intersection(hypervisor.filter_names())
     assert_never_logged(stack, PASSWORD)
 
 

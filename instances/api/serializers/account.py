@@ -5,7 +5,11 @@ from collections.abc import Collection
 from django.contrib.auth.models import User
 
 from instances.api import wire
-from instances.api.serializers.catalogue import GPU_CAPABILITY, region_json
+from instances.api.serializers.catalogue import (
+    GPU_CAPABILITY,
+    capabilities_of,
+    region_json,
+)
 from instances.api.shapes import account as shapes
 from instances.event_document import entity_json
 from instances.models import Account, Instance
@@ -15,7 +19,6 @@ MAINTENANCE_POLICY = "linode/power_off_on"
 # What Linode sells and we do not, in its own words; clients look these up by name.
 _NOT_SOLD = (
     "Block Storage",
-    "Cloud Firewall",
     "Kubernetes",
     "Managed Databases",
     "NodeBalancers",
@@ -48,14 +51,14 @@ def account_json(account: Account, *, has_gpus: bool) -> shapes.Account:
         "balance": 0,
         "balance_uninvoiced": 0,
         "billing_source": "linode",
-        "capabilities": ["Linodes", *([GPU_CAPABILITY] if has_gpus else [])],
+        "capabilities": capabilities_of(has_gpus=has_gpus),
         "credit_card": {"expiry": None, "last_four": None},
     }
 
 
 def availability_json(region: Region, *, has_gpus: bool) -> shapes.AccountAvailability:
     available = region_json(region, has_gpus=has_gpus)["capabilities"]
-    known = sorted({"Linodes", GPU_CAPABILITY, *_NOT_SOLD})
+    known = sorted({*capabilities_of(has_gpus=True), *_NOT_SOLD})
     return {
         "region": region.slug,
         "available": available,

@@ -10,6 +10,11 @@ from inventory.models import Region
 GPU_CAPABILITY = "GPU Linodes"
 
 
+def capabilities_of(*, has_gpus: bool) -> list[str]:
+    """Return what can be had, in Linode's words."""
+    return ["Linodes", *([GPU_CAPABILITY] if has_gpus else []), "Cloud Firewall"]
+
+
 def region_json(region: Region, *, has_gpus: bool) -> shapes.Region:
     """has_gpus: GPU plans can be had there, as far as the caller may know."""
     return {
@@ -17,8 +22,7 @@ def region_json(region: Region, *, has_gpus: bool) -> shapes.Region:
         "label": region.label,
         "country": region.country,
         "capabilities": [
-            "Linodes",
-            *([GPU_CAPABILITY] if has_gpus else []),
+            *capabilities_of(has_gpus=has_gpus),
             *settings.CLAIMED_CAPABILITIES,
         ],
         "status": "ok",

@@ -117,6 +117,7 @@ class LinodeCreate(TypedDict, total=False):
     booted: Annotated[bool, Doc("false: made, and left off.", True)]
     metadata: Metadata
     reservation: Annotated[int, Doc("Use the capacity that this one keeps.", 5)]
+    firewall_id: Annotated[int, Doc("Of /networking/firewalls.", 7)]
 
 
 class LinodeUpdate(TypedDict, total=False):
