@@ -2,7 +2,7 @@
 # All of them work on a fresh Debian 12 that has only git and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run stop reset status manage simulate shell database test transient soak soak-simulated check format
+.PHONY: help packages run stop reset status manage simulate shell database test transient soak soak-simulated fuzz check format
 
 # Python 3.11 or later; it needs nothing installed but itself.
 PYTHON ?= python3
@@ -10,6 +10,7 @@ LOCAL = $(PYTHON) -m deploy.local
 ARGS ?=
 CYCLES ?= 100
 SEED ?= 1
+CALLS ?= 10000
 
 help: ## Show this text
 	@echo 'gpucloud: make TARGET'
@@ -53,6 +54,9 @@ soak: packages ## Do verbs with faults at random on the virtual host (CYCLES=100
 
 soak-simulated: packages ## Live through half a year on simulated hosts (CYCLES=10000 SEED=1), then look at every table
 	@GPUCLOUD_HALF_A_YEAR_CYCLES=$(CYCLES) GPUCLOUD_HALF_A_YEAR_SEED=$(SEED) $(LOCAL) test tests/half_a_year -o log_cli=true --log-cli-level=INFO
+
+fuzz: packages ## Compare the answers to made-up requests with the OpenAPI document (CALLS=10000 SEED=1)
+	@GPUCLOUD_FUZZ_CALLS=$(CALLS) GPUCLOUD_FUZZ_SEED=$(SEED) $(LOCAL) test tests/api/test_fuzz.py -rP --show-capture=stdout --tb=short
 
 check: packages ## Run ruff, mypy, import-linter, the migrations' check and Django's deploy check
 	@$(LOCAL) check

@@ -13,6 +13,7 @@ from tests.builders import make_account, make_user
 from tests.simulated import SimulatedHypervisor
 
 ORDER = {"type": "g1-gpu-rtx6000-1", "region": "us-east", "image": "gpucloud/probe"}
+SECRET = "Sonnenblume-7"
 
 
 class ApiClient:
@@ -21,7 +22,7 @@ class ApiClient:
     def __init__(self, token: str = "", base: str = "/v4") -> None:
         self._client = Client(raise_request_exception=False)
         self._base = base
-        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        self.headers = {"authorization": f"Bearer {token}"} if token else {}
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """headers: by their names in lower case, _ for -."""
@@ -31,7 +32,7 @@ class ApiClient:
             f"{self._base}{path}",
             b"" if body is None else as_json(body),
             content_type="application/json",
-            headers={**self._headers, **named},
+            headers={**self.headers, **named},
         )
 
     def get(self, path: str, **headers: str) -> Any:
@@ -77,6 +78,12 @@ def running_instance(owner: Customer, **fields: Any) -> int:
     host = SimulatedHypervisor()
     runner.run(Job.objects.get(instance=made).pk, lambda _uri: host)
     return int(made)
+
+
+def work(host: SimulatedHypervisor) -> None:
+    """Do what a worker would: every open job of an instance, oldest first."""
+    for job in Job.objects.filter(card=None).order_by("pk"):
+        runner.run(job.pk, connect_to=lambda uri: host)
 
 
 def errors_of(response: Any) -> list[tuple[str | None, str]]:

@@ -1,11 +1,16 @@
 """A customer for whom the GPU flag is open, one for whom it is shut, and a shop."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+from pytest_django import Settings
 
 from instances.models import Plan
-from tests.api.builders import ApiClient, Customer, make_customer
+from tests.api.builders import ORDER, SECRET, ApiClient, Customer, make_customer
 from tests.builders import (
     GPU_FLAG,
+    make_disk_image,
     make_flag,
     make_host,
     make_image,
@@ -46,3 +51,23 @@ def shop(db: None) -> dict[str, Plan]:
         ),
         "gpu": make_plan("g1-gpu-rtx6000-1", flag_name=GPU_FLAG, position=2),
     }
+
+
+@pytest.fixture
+def with_a_disk(
+    shop: dict[str, Plan], tmp_path: Path, settings: Settings
+) -> Callable[[Customer], int]:
+    """Give a maker of a customer's instance that boots from a disk of its own."""
+    settings.IMAGE_FOLDER = str(tmp_path)
+    settings.SHUTDOWN_GRACE_S = 0
+    # Without cards it comes first, and has room for two plans at once.
+    make_host(cards_per_node=(0,), cores_per_node=8, memory_mib=4096)
+    make_plan("disk-plan", cards=0, memory_mib=128, disk_mib=64)
+    make_plan("larger-plan", cards=0, memory_mib=256, disk_mib=128)
+    image = make_disk_image(tmp_path)
+
+    def make(customer: Customer) -> int:
+        order = {**ORDER, "type": "disk-plan", "image": image.slug, "root_pass": SECRET}
+        return int(customer.api.post("/linode/instances", order).json()["id"])
+
+    return make

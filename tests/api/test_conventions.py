@@ -58,7 +58,7 @@ def test_a_trailing_slash_makes_no_difference(
     customer: Customer, path: str, base: str
 ) -> None:
     api = ApiClient(base=base)
-    api._headers = customer.api._headers
+    api.headers = customer.api.headers
     plain, slashed = api.get(path), api.get(f"{path}/")
     assert (plain.status_code, slashed.status_code) == (200, 200)
     assert plain.json() == slashed.json()
@@ -266,7 +266,7 @@ def test_a_huge_body_is_413(customer: Customer) -> None:
 
 def test_a_form_is_415(customer: Customer) -> None:
     response = customer.api._client.post(
-        "/v4/linode/instances", {"type": "x"}, headers=customer.api._headers
+        "/v4/linode/instances", {"type": "x"}, headers=customer.api.headers
     )
     assert response.status_code == 415
     assert [field for field, _ in errors_of(response)] == [None]

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from jsonschema import Draft202012Validator
-from pytest_django import Settings
 
 from instances.api import create_request
 from instances.api.openapi.document import document
@@ -25,17 +23,14 @@ from instances.api.openapi.operations import OPERATIONS
 from instances.api.openapi.schemas import components_of, schema_of
 from instances.api.shapes.instances import LinodeCreate
 from instances.api.urls import urlpatterns
-from instances.jobs import runner
-from instances.models import Job, Plan
+from instances.models import Plan
 from inventory.choices import HostPolicy
 from inventory.models import Host
-from tests.api.builders import ORDER, ApiClient, Customer
+from tests.api.builders import ORDER, SECRET, ApiClient, Customer, work
 from tests.api.test_isolation import METHODS, OWNED
 from tests.api.test_profile import KEY
-from tests.builders import make_disk_image, make_host, make_plan
 from tests.simulated import SimulatedHypervisor
 
-SECRET = "Sonnenblume-7"
 SHARED_IDS = {
     "region_id": "us-east",
     "type_id": "g6-standard-2",
@@ -44,12 +39,6 @@ SHARED_IDS = {
 }
 
 GPUCLOUD_INSTANCES = "/v4/gpucloud/instances/"
-
-
-def work(host: SimulatedHypervisor) -> None:
-    """Do what a worker would: every open job of an instance, oldest first."""
-    for job in Job.objects.filter(card=None).order_by("pk"):
-        runner.run(job.pk, connect_to=lambda uri: host)
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -144,26 +133,6 @@ def test_every_field_of_a_create_is_described() -> None:
 def test_what_no_shape_may_hold_has_no_schema() -> None:
     with pytest.raises(TypeError, match="no schema for"):
         schema_of(tuple[int, str])
-
-
-@pytest.fixture
-def with_a_disk(
-    shop: dict[str, Plan], tmp_path: Path, settings: Settings
-) -> Callable[[Customer], int]:
-    """Give a maker of a customer's instance that boots from a disk of its own."""
-    settings.IMAGE_FOLDER = str(tmp_path)
-    settings.SHUTDOWN_GRACE_S = 0
-    # Without cards it comes first, and has room for two plans at once.
-    make_host(cards_per_node=(0,), cores_per_node=8, memory_mib=4096)
-    make_plan("disk-plan", cards=0, memory_mib=128, disk_mib=64)
-    make_plan("larger-plan", cards=0, memory_mib=256, disk_mib=128)
-    image = make_disk_image(tmp_path)
-
-    def make(customer: Customer) -> int:
-        order = {**ORDER, "type": "disk-plan", "image": image.slug, "root_pass": SECRET}
-        return int(customer.api.post("/linode/instances", order).json()["id"])
-
-    return make
 
 
 @pytest.mark.django_db
