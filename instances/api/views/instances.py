@@ -27,7 +27,7 @@ from instances.api.shapes import instances as shapes
 from instances.api.shapes.addresses import LinodeAddresses
 from instances.exceptions import IdempotencyConflict
 from instances.models import Account, Instance
-from instances.selectors import instances_of
+from instances.selectors import instances_of, listed_instances_of
 from inventory.address_claims import open_address_of
 
 
@@ -44,7 +44,7 @@ class InstanceListView(Endpoint):
 
     @operation("List Linodes", shapes.Linode, fields=INSTANCE_FIELDS)
     def get(self, request: Request) -> Response:
-        rows = instances_of(self.account)
+        rows = listed_instances_of(self.account)
         return listing(request, rows, INSTANCE_FIELDS, instance_json)
 
     @operation(
