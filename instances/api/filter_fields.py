@@ -148,6 +148,10 @@ TYPE_FIELDS = {
     "gpus": _number("cards"),
     "accelerated_devices": Field("wire_accelerated", Kind.INTEGER, Value(0)),
 }
+KERNEL_FIELDS = {
+    **{name: Field(name) for name in ("id", "label", "version", "architecture")},
+    **{name: Field(name, Kind.BOOLEAN) for name in ("kvm", "pvops", "deprecated")},
+}
 IMAGE_FIELDS = {
     "id": Field("slug"),
     "label": Field("label"),

@@ -17,6 +17,12 @@ from instances.api.views.account import (
     UserListView,
     UserView,
 )
+from instances.api.views.addresses import (
+    AddressListView,
+    AddressView,
+    InstanceAddressesView,
+    InstanceAddressView,
+)
 from instances.api.views.availability import (
     AvailabilityListView,
     RegionAvailabilityView,
@@ -46,16 +52,14 @@ from instances.api.views.gpus import (
     TopologyView,
 )
 from instances.api.views.images import ImageListView, ImageView
-from instances.api.views.instances import (
-    InstanceAddressesView,
-    InstanceListView,
-    InstanceView,
-)
+from instances.api.views.instances import InstanceListView, InstanceView
+from instances.api.views.kernels import KernelListView, KernelView
 from instances.api.views.openapi import DocumentView
 from instances.api.views.power import (
     BootView,
     ConfigListView,
     DiskListView,
+    DiskView,
     PasswordView,
     RebootView,
     RebuildView,
@@ -96,17 +100,21 @@ urlpatterns = [
     *_both("regions/<str:region_id>/availability", RegionAvailabilityView),
     *_both("linode/types", TypeListView),
     *_both("linode/types/<str:type_id>", TypeView),
+    *_both("linode/kernels", KernelListView),
+    *_both("linode/kernels/<path:kernel_id>", KernelView),
     *_both("images", ImageListView),
     *_both("images/<path:image_id>", ImageView),
     *_both("linode/instances", InstanceListView),
     *_both("linode/instances/<int:instance_id>", InstanceView),
     *_both("linode/instances/<int:instance_id>/ips", InstanceAddressesView),
+    *_both("linode/instances/<int:instance_id>/ips/<str:address>", InstanceAddressView),
     *_both("linode/instances/<int:instance_id>/boot", BootView),
     *_both("linode/instances/<int:instance_id>/reboot", RebootView),
     *_both("linode/instances/<int:instance_id>/shutdown", ShutdownView),
     *_both("linode/instances/<int:instance_id>/rebuild", RebuildView),
     *_both("linode/instances/<int:instance_id>/password", PasswordView),
     *_both("linode/instances/<int:instance_id>/disks", DiskListView),
+    *_both("linode/instances/<int:instance_id>/disks/<int:disk_id>", DiskView),
     *_both("linode/instances/<int:instance_id>/configs", ConfigListView),
     *_both("linode/instances/<int:instance_id>/resize", InstanceResizeView),
     *_both("linode/instances/<int:instance_id>/firewalls", InstanceFirewallListView),
@@ -122,6 +130,8 @@ urlpatterns = [
         "networking/firewalls/<int:firewall_id>/devices/<int:device_id>",
         FirewallDeviceView,
     ),
+    *_both("networking/ips", AddressListView),
+    *_both("networking/ips/<str:address>", AddressView),
     *_both("account/events", EventListView),
     *_both("account/events/<int:event_id>", EventView),
     *_both("account/events/<int:event_id>/seen", EventSeenView),

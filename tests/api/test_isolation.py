@@ -25,17 +25,21 @@ from instances.models import (
     Event,
     Firewall,
     FirewallDevice,
+    Image,
+    Instance,
     Plan,
     SSHKey,
     TokenRate,
 )
+from instances.selectors import host_of
+from inventory.address_claims import claim_address, open_address_of
 from tests.api.builders import ORDER, Customer, make_customer
-from tests.builders import make_beta
+from tests.builders import make_beta, make_network
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # What every account may see, if its flags are open: those have tests of their own.
-SHARED = {"region_id", "type_id", "image_id", "beta_id"}
+SHARED = {"region_id", "type_id", "image_id", "kernel_id", "beta_id"}
 
 
 def _instance(owner: Customer) -> int:
@@ -104,6 +108,39 @@ def _device(owner: Customer) -> int:
     ).pk
 
 
+def _newest(owner: Customer) -> Instance:
+    rows = Instance.objects.filter(account=owner.account).order_by("-pk")
+    return rows.first() or Instance.objects.get(pk=_instance(owner))
+
+
+def _address(owner: Customer) -> str:
+    """Give the instance that the route's first id is of an address, if it has none."""
+    instance = _newest(owner)
+    held = open_address_of(instance.uuid)
+    if held is None:
+        host = host_of(instance)
+        assert host is not None
+        make_network(host, third=instance.pk % 256, host=host)
+        held = claim_address(host, instance.uuid)
+    return held.address
+
+
+def _disk(owner: Customer) -> int:
+    """Have the instance that the route's first id is of boot from a disk."""
+    instance = _newest(owner)
+    image = Image.objects.filter(slug="linode/disk").first() or Image.objects.create(
+        slug="linode/disk",
+        source="a.raw",
+        sha256="0" * 64,
+        disk_format="raw",
+        file_bytes=1,
+        virtual_bytes=1,
+        is_offered=False,
+    )
+    Instance.objects.filter(pk=instance.pk).update(image=image)
+    return instance.pk
+
+
 # A route's parameter -> make one for the owner and return its id.
 OWNED: dict[str, Callable[[Customer], object]] = {
     "instance_id": _instance,
@@ -118,6 +155,8 @@ OWNED: dict[str, Callable[[Customer], object]] = {
     "entry_id": _place_in_line,
     "firewall_id": _firewall,
     "device_id": _device,
+    "address": _address,
+    "disk_id": _disk,
 }
 
 

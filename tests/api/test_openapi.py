@@ -36,6 +36,7 @@ SHARED_IDS = {
     "type_id": "g6-standard-2",
     "image_id": "gpucloud/probe",
     "beta_id": "theirs",
+    "kernel_id": "linode/direct-disk",
 }
 
 GPUCLOUD_INSTANCES = "/v4/gpucloud/instances/"
@@ -175,8 +176,9 @@ def test_real_answers_are_as_the_document_says(
     made = {name: make(customer) for name, make in OWNED.items()}
     with_gpu = {"instance_id": made["instance_id"]}
     # One with a disk, whose password can be reset.
-    made["instance_id"] = with_a_disk(customer)
+    made["instance_id"] = made["disk_id"] = with_a_disk(customer)
     bodies["/v4/networking/firewalls/{firewall_id}/devices"]["id"] = made["instance_id"]
+    made["address"] = OWNED["address"](customer)
     ids: dict[str, Any] = made | SHARED_IDS
     host = SimulatedHypervisor()
     customer.api.put(f"/linode/instances/{made['instance_id']}", {"tags": ["theirs"]})

@@ -16,7 +16,7 @@ def addresses_json(instance: Instance, held: AddressClaim | None) -> LinodeAddre
     ipv6 = held.ipv6 if held else None
     return {
         "ipv4": {
-            "public": [_ipv4_json(held, instance)] if held else [],
+            "public": [ipv4_json(held, instance)] if held else [],
             "private": [],
             "shared": [],
             "reserved": [],
@@ -33,7 +33,7 @@ def addresses_json(instance: Instance, held: AddressClaim | None) -> LinodeAddre
     }
 
 
-def _ipv4_json(held: AddressClaim, instance: Instance) -> IPv4Address:
+def ipv4_json(held: AddressClaim, instance: Instance) -> IPv4Address:
     return {
         "address": held.address,
         "gateway": held.pool.gateway,

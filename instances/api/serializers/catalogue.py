@@ -96,3 +96,19 @@ def image_json(image: Image) -> shapes.Image:
         "eol": None,
         "expiry": None,
     }
+
+
+def kernels() -> list[shapes.Kernel]:
+    """Return all there are: a guest boots its disk's own loader, as under that id at Linode."""
+    return [
+        {
+            "id": "linode/direct-disk",
+            "label": "Direct Disk",
+            "version": "",
+            "architecture": "x86_64",
+            "kvm": True,
+            "pvops": False,
+            "deprecated": False,
+            "built": None,
+        }
+    ]

@@ -111,3 +111,16 @@ class Image(TypedDict):
     created_by: str | None
     eol: Moment | None
     expiry: Moment | None
+
+
+class Kernel(TypedDict):
+    """What a Linode boots; there is one, since each disk brings its own."""
+
+    id: Annotated[str, Doc("linode/direct-disk is all there is.", "linode/direct-disk")]
+    label: Annotated[str, Doc("For people.", "Direct Disk")]
+    version: Annotated[str, Doc("Empty: that of the disk.", "")]
+    architecture: Annotated[str, Doc("Of the hosts.", "x86_64")]
+    kvm: Annotated[bool, Doc("Guests run under KVM.", True)]
+    pvops: Annotated[bool, Doc("Linode's word for what needs no kernel of its own.")]
+    deprecated: bool
+    built: Annotated[str | None, Doc("null: it is the disk's own.")]

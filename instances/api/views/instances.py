@@ -21,14 +21,11 @@ from instances.api.filter_fields import INSTANCE_FIELDS
 from instances.api.listing import listing
 from instances.api.openapi.operations import operation
 from instances.api.parsing import body_object
-from instances.api.serializers.addresses import addresses_json
 from instances.api.serializers.instances import instance_json
 from instances.api.shapes import instances as shapes
-from instances.api.shapes.addresses import LinodeAddresses
 from instances.exceptions import IdempotencyConflict
 from instances.models import Account, Instance
 from instances.selectors import instances_of, listed_instances_of
-from inventory.address_claims import open_address_of
 
 
 def owned_instance(account: Account, instance_id: int) -> Instance:
@@ -62,15 +59,6 @@ class InstanceListView(Endpoint):
                 "The Linode that this Idempotency-Key made is gone. Use a new key."
             )
         return Response(instance_json(owned_instance(self.account, instance.pk)))
-
-
-class InstanceAddressesView(Endpoint):
-    category = "linodes"
-
-    @operation("View addresses of a Linode", LinodeAddresses)
-    def get(self, request: Request, instance_id: int) -> Response:
-        instance = owned_instance(self.account, instance_id)
-        return Response(addresses_json(instance, open_address_of(instance.uuid)))
 
 
 class InstanceView(Endpoint):

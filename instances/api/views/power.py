@@ -1,5 +1,6 @@
 """POST .../boot, reboot, shutdown, rebuild, password; GET .../disks, configs of a Linode."""
 
+from django.http import Http404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -77,14 +78,27 @@ class PasswordView(Endpoint):
         return Response({})
 
 
-class DiskListView(Endpoint):
+class _DisksOfALinode(Endpoint):
     category = "linodes"
 
+    def disks(self, instance_id: int) -> list[shapes.Disk]:
+        instance = owned_instance(self.account, instance_id)
+        return [disk_json(instance)] if instance.image.is_disk else []
+
+
+class DiskListView(_DisksOfALinode):
     @operation("List disks of a Linode", shapes.Disk, fields=DISK_FIELDS)
     def get(self, request: Request, instance_id: int) -> Response:
-        instance = owned_instance(self.account, instance_id)
-        disks = [disk_json(instance)] if instance.image.is_disk else []
-        return listing_of_objects(request, disks, DISK_FIELDS)
+        return listing_of_objects(request, self.disks(instance_id), DISK_FIELDS)
+
+
+class DiskView(_DisksOfALinode):
+    @operation("View a disk of a Linode", shapes.Disk)
+    def get(self, request: Request, instance_id: int, disk_id: int) -> Response:
+        for disk in self.disks(instance_id):
+            if disk["id"] == disk_id:
+                return Response(disk)
+        raise Http404
 
 
 class ConfigListView(Endpoint):
