@@ -126,7 +126,6 @@ def ids(
 ) -> Known:
     """Give ids for each route's parameter: the customer's in many states, and another's."""
     monkeypatch.setattr("instances.api.views.console.read_console", lambda _: "text")
-    stranger = make_customer("stranger")
     Flag.objects.update(everyone=True)
     make_host()
     found: dict[str, list[Any]] = {name: [value] for name, value in SHARED_IDS.items()}
@@ -137,8 +136,9 @@ def ids(
     customer.api.post(f"/linode/instances/{offline}/shutdown")
     work(host)
     for name, make in OWNED.items():
-        found[name] = [make(customer), make(stranger)]
-    found["instance_id"] += [running, offline]
+        found[name] = [make(customer)]
+    theirs = OWNED["instance_id"](make_customer("stranger"))
+    found["instance_id"] += [running, offline, theirs]
     return found
 
 
