@@ -35,6 +35,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "instances_usageinterval",
             "instances.view_usageinterval",
         ),
+        ("Invoices", "receipt_long", "instances_invoice", "instances.view_invoice"),
         (
             "Refused demand",
             "block",

@@ -46,6 +46,7 @@ KEPT_FOR_EVER = frozenset(
         *("inventory.HostCpu", "inventory.NodeClaim", "inventory.NumaNode"),
         *("inventory.PciId", "inventory.Region", "instances.UsageInterval"),
         "inventory.CardReport",
+        *("instances.Invoice", "instances.InvoicedMonth", "instances.InvoiceItem"),
         # Rows that go with another: with their job, their token, their use.
         *("instances.JobStep", "instances.TokenRate", "instances.SeedSettings"),
         *("instances.PendingResize", "instances.RegionPrice"),

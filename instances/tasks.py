@@ -15,6 +15,7 @@ from instances import (
     filter_work,
     holds,
     image_catalogue,
+    invoicing,
     reconcile,
     retention,
     waitlist,
@@ -29,6 +30,7 @@ _SCHEDULES = {
     "instances.tasks.enqueue_due_jobs": 1,
     "instances.tasks.look_after_fleet": 1,
     "instances.tasks.prune": 60,
+    "instances.tasks.make_invoices": 60,
 }
 
 
@@ -62,6 +64,11 @@ def prune() -> dict[str, int]:
     age = timedelta(days=settings.KEEP_TASKS_DAYS)
     old = Task.objects.filter(stopped__lt=timezone.now() - age)
     return {**retention.prune(), Task.__name__: retention.delete_all(old)}
+
+
+def make_invoices() -> int:
+    """Invoice the months that are over; returns how many invoices were made."""
+    return invoicing.make_invoices()
 
 
 def put_back(left: Leftovers) -> None:

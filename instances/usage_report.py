@@ -18,7 +18,8 @@ class UsageLine:
     """An instance's use of one plan in one month, so far if the month is not over.
 
     starts_at, ends_at: of the first and the last of it within the month. ends_at: None
-    while it goes on. charge.amount: $, also where it is not billed.
+    while it goes on. charge.amount: $, also where it is not billed. price_hourly: None if
+    it changed within the month.
     """
 
     instance: Instance
@@ -26,6 +27,7 @@ class UsageLine:
     starts_at: datetime
     ends_at: datetime | None
     charge: Charge
+    price_hourly: Decimal | None
 
     @property
     def card_hours(self) -> int:
@@ -94,12 +96,14 @@ def _lines(
         key = (charge.plan, charge.is_billed)
         of_charge = [row for row in rows if (row.plan_id, row.is_billed) == key]
         last = of_charge[-1].ends_at
+        prices = {row.price_hourly for row in of_charge}
         yield UsageLine(
             instance=rows[0].instance,
             plan=of_charge[0].plan,
             starts_at=max(of_charge[0].starts_at, month.begins),
             ends_at=min(last, month.ends) if last else _end_of(month, until),
             charge=charge,
+            price_hourly=prices.pop() if len(prices) == 1 else None,
         )
 
 

@@ -15,8 +15,17 @@ from django.utils import timezone
 from flags.models import Beta, Flag
 from instances import tokens
 from instances.actions.launch import LaunchOrder
-from instances.models import Account, Image, Plan
+from instances.models import (
+    Account,
+    Image,
+    Instance,
+    Invoice,
+    InvoicedMonth,
+    InvoiceItem,
+    Plan,
+)
 from instances.placement import NumaPolicy
+from instances.price import Month
 from inventory.choices import (
     CardCondition,
     CardEventKind,
@@ -325,6 +334,32 @@ def make_disk_image(
             **fields,
         }
     )
+
+
+@transaction.atomic
+def make_invoice(account: Account, *instances: Instance) -> Invoice:
+    """Make an invoice of January 2026, an hour of $ 1 for each instance."""
+    month = Month(2026, 1)
+    row, _ = InvoicedMonth.objects.get_or_create(begins=month.begins.date())
+    invoice = Invoice.objects.create(
+        account=account,
+        month=row,
+        label=f"Invoice {month}",
+        issued_at=month.ends,
+        subtotal=len(instances),
+        total=len(instances),
+    )
+    for instance in instances:
+        InvoiceItem.objects.create(
+            invoice=invoice,
+            instance=instance,
+            plan=instance.plan,
+            starts_at=month.begins,
+            ends_at=month.ends,
+            hours=1,
+            amount=1,
+        )
+    return invoice
 
 
 def make_order(account: Account | None = None, **fields: Any) -> LaunchOrder:

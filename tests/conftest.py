@@ -71,6 +71,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
             ("card_claim_no_truncate", "inventory_cardclaim"),
             ("card_report_no_truncate", "inventory_cardreport"),
             ("usage_no_truncate", "instances_usageinterval"),
+            ("invoice_no_truncate", "instances_invoice"),
+            ("invoice_item_no_truncate", "instances_invoiceitem"),
+            ("invoiced_month_no_truncate", "instances_invoicedmonth"),
         ):
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
 

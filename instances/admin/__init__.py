@@ -5,6 +5,7 @@ from instances.admin.accounts import AccountAdmin, ApiTokenAdmin, SSHKeyAdmin
 from instances.admin.catalogue import HostImageAdmin, ImageAdmin, PlanAdmin
 from instances.admin.discrepancies import DiscrepancyAdmin
 from instances.admin.instances import InstanceAdmin
+from instances.admin.invoices import InvoiceAdmin
 from instances.admin.quotas import GpuQuotaAdmin
 from instances.admin.refusals import RefusedDemandAdmin
 from instances.admin.reservations import ReservationAdmin
@@ -24,6 +25,7 @@ __all__ = [
     "HostImageAdmin",
     "ImageAdmin",
     "InstanceAdmin",
+    "InvoiceAdmin",
     "JobAdmin",
     "PlanAdmin",
     "RefusedDemandAdmin",

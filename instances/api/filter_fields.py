@@ -5,6 +5,7 @@ The lists are the columns "filterable" of API.md's tables, and `id` everywhere.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -28,6 +29,7 @@ _SEPARATOR = "\x1f"
 class Kind(Enum):
     TEXT = "a string"
     INTEGER = "a whole number"
+    AMOUNT = "a number"
     BOOLEAN = "true or false"
     MOMENT = "a date like 2026-01-31T12:00:00"
     TEXTS = "a string (one of the list)"
@@ -103,12 +105,14 @@ class Field:
             Kind.TEXT: isinstance(operand, str),
             Kind.TEXTS: isinstance(operand, str),
             Kind.INTEGER: type(operand) is int and -_BIGINT <= operand < _BIGINT,
+            Kind.AMOUNT: type(operand) in (int, float) and abs(operand) < _BIGINT,
             Kind.BOOLEAN: isinstance(operand, bool),
             Kind.MOMENT: False,
         }
         if not fits[self.kind]:
             raise Unfit(f"the value must be {self.kind.value}")
-        return operand
+        # A float is near to $ 0.10, and no more.
+        return Decimal(str(operand)) if self.kind is Kind.AMOUNT else operand
 
 
 def _constant(name: str, kind: Kind, value: Any) -> Field:
@@ -245,6 +249,13 @@ USAGE_FIELDS = {
     "type": Field("type"),
     "region": Field("region"),
     "is_billed": Field("is_billed", Kind.BOOLEAN),
+}
+INVOICE_FIELDS = {
+    "id": _number("pk"),
+    "label": Field("label"),
+    "date": Field("issued_at", Kind.MOMENT),
+    "total": Field("total", Kind.AMOUNT),
+    "billing_source": _constant("billing_source", Kind.TEXT, "linode"),
 }
 AVAILABILITY_FIELDS = {
     "region": Field("region"),

@@ -53,6 +53,11 @@ from instances.api.views.gpus import (
 )
 from instances.api.views.images import ImageListView, ImageView
 from instances.api.views.instances import InstanceListView, InstanceView
+from instances.api.views.invoices import (
+    InvoiceItemListView,
+    InvoiceListView,
+    InvoiceView,
+)
 from instances.api.views.kernels import KernelListView, KernelView
 from instances.api.views.openapi import DocumentView
 from instances.api.views.power import (
@@ -138,6 +143,9 @@ urlpatterns = [
     *_both("account", AccountView),
     *_both("account/availability", AccountAvailabilityListView),
     *_both("account/availability/<str:region_id>", AccountAvailabilityView),
+    *_both("account/invoices", InvoiceListView),
+    *_both("account/invoices/<int:invoice_id>", InvoiceView),
+    *_both("account/invoices/<int:invoice_id>/items", InvoiceItemListView),
     *_both("account/settings", SettingsView),
     *_both("account/users", UserListView),
     *_both("account/users/<str:username>", UserView),

@@ -6,6 +6,7 @@ from instances.models.catalogue import HostImage, Image, Plan, RegionPrice
 from instances.models.event import Event
 from instances.models.firewall import Firewall, FirewallDevice
 from instances.models.instance import Instance, SeedSettings
+from instances.models.invoice import Invoice, InvoicedMonth, InvoiceItem
 from instances.models.job import Job, JobStep
 from instances.models.quota import GpuQuota
 from instances.models.refusal import RefusedDemand
@@ -27,6 +28,9 @@ __all__ = [
     "HostImage",
     "Image",
     "Instance",
+    "Invoice",
+    "InvoiceItem",
+    "InvoicedMonth",
     "Job",
     "JobStep",
     "PendingResize",

@@ -35,6 +35,7 @@ from tests.builders import (
     make_gpu_model,
     make_host,
     make_image,
+    make_invoice,
     make_network,
     make_order,
     make_plan,
@@ -141,6 +142,7 @@ def full_house(instance: Instance) -> Instance:
         price_monthly=instance.plan.price_monthly,
         is_billed=False,
     )
+    make_invoice(instance.account, instance)
     return instance
 
 

@@ -19,6 +19,7 @@ from instances.models import (
     HostImage,
     Image,
     Instance,
+    Invoice,
     Job,
     Plan,
     RefusedDemand,
@@ -59,7 +60,7 @@ ENDED_BY_HAND = {BetaEnrolment}
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
     AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim, CardEvent,
-    Discrepancy, Event, HostImage, Job, NodeClaim, RefusedDemand, Reservation, SSHKey,
+    Discrepancy, Event, HostImage, Invoice, Job, NodeClaim, RefusedDemand, Reservation, SSHKey,
     UsageInterval, WaitlistEntry, Webhook, WebhookDelivery,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)

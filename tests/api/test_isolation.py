@@ -34,7 +34,7 @@ from instances.models import (
 from instances.selectors import host_of
 from inventory.address_claims import claim_address, open_address_of
 from tests.api.builders import ORDER, Customer, make_customer
-from tests.builders import make_beta, make_network
+from tests.builders import make_beta, make_invoice, make_network
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -155,6 +155,7 @@ OWNED: dict[str, Callable[[Customer], object]] = {
     "entry_id": _place_in_line,
     "firewall_id": _firewall,
     "device_id": _device,
+    "invoice_id": lambda owner: make_invoice(owner.account).pk,
     "address": _address,
     "disk_id": _disk,
 }

@@ -115,5 +115,6 @@ def test_schedules_are_those_of_the_code_and_no_others() -> None:
     assert set(Schedule.objects.values_list("func", flat=True)) == {
         "instances.tasks.enqueue_due_jobs",
         "instances.tasks.look_after_fleet",
+        "instances.tasks.make_invoices",
         "instances.tasks.prune",
     }
