@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.utils.encoding import escape_uri_path
 from rest_framework.request import Request
 
 from instances.models import ApiChange, ApiToken
@@ -15,7 +16,8 @@ def begin(request: Request, token: ApiToken) -> ApiChange:
         token_name=str(token),
         username=token.user.get_username(),
         method=request.method or "",
-        path=request.path[:300],
+        # As it was sent: what it says may be nothing that the database can hold.
+        path=escape_uri_path(request.path)[:300],
     )
 
 

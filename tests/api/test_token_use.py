@@ -130,6 +130,13 @@ def test_every_change_names_account_and_token(
     assert kept == {(customer.account, token, f"test ({token.prefix}…)")}
 
 
+def test_a_path_that_no_database_holds_is_on_the_trail_as_it_was_sent(
+    customer: Customer,
+) -> None:
+    assert customer.api.delete("/tags/a%00b").status_code == 404
+    assert ApiChange.objects.get().path == "/v4/tags/a%00b"
+
+
 def test_what_only_looks_leaves_no_trail(customer: Customer) -> None:
     customer.api.get("/linode/instances")
     customer.api.call("OPTIONS", "/linode/instances")
