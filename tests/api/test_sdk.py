@@ -12,6 +12,8 @@ from linode_api4 import (
     Event,
     Image,
     Instance,
+    IPAddress,
+    Kernel,
     LinodeClient,
     OAuthScopes,
     PersonalAccessToken,
@@ -24,8 +26,19 @@ from pytest_django import Settings
 
 from instances.jobs import runner
 from instances.models import Account, Job, Plan
+from instances.models import Instance as InstanceRow
+from instances.selectors import host_of
+from inventory.address_claims import claim_address
 from tests.api.test_profile import KEY
-from tests.builders import GPU_FLAG, make_beta, make_flag, make_plan, make_token
+from tests.builders import (
+    GPU_FLAG,
+    make_beta,
+    make_flag,
+    make_invoice,
+    make_network,
+    make_plan,
+    make_token,
+)
 from tests.simulated import SimulatedHypervisor
 
 # The SDK wants one for any image, and this one has no use for it.
@@ -319,3 +332,25 @@ def test_the_sdk_enrols(client: LinodeClient) -> None:
     loaded = client.load(AccountBetaProgram, "eight-gpus")
     assert loaded.started == shown.started
     assert loaded.ended is None
+
+
+def test_the_sdk_reads_kernels_addresses_and_invoices(
+    client: LinodeClient, simulated_host: SimulatedHypervisor
+) -> None:
+    made = client.linode.instance_create(
+        "g1-gpu-rtx6000-1", "us-east", image="gpucloud/probe", root_pass=PASSWORD
+    )
+    instance = InstanceRow.objects.get(pk=made.id)
+    host = host_of(instance)
+    assert host is not None
+    make_network(host)
+    address = claim_address(host, instance.uuid).address
+    make_invoice(instance.account, instance)
+
+    (kernel,) = client.linode.kernels()
+    assert client.load(Kernel, kernel.id).label == "Direct Disk"
+    (shown,) = client.networking.ips()
+    assert (shown.address, shown.linode_id) == (address, made.id)
+    assert client.load(IPAddress, address).gateway == "10.9.0.1"
+    (invoice,) = client.account.invoices()
+    assert (invoice.total, [item.amount for item in invoice.items]) == (1, [1])

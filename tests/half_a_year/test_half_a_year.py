@@ -23,6 +23,9 @@ from pytest_django import Settings
 from instances import webhooks
 from instances.models import (
     Instance,
+    Invoice,
+    InvoicedMonth,
+    InvoiceItem,
     Job,
     Reservation,
     SeedSettings,
@@ -70,6 +73,7 @@ LOOKS = 60
 HISTORY = (
     *(AddressClaim, CardCheck, CardClaim, CardEvent, Instance, NodeClaim),
     *(Reservation, UsageInterval, WaitlistEntry),
+    *(Invoice, InvoicedMonth, InvoiceItem),
 )
 MOST_MIB = 8
 
