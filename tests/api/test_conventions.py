@@ -33,6 +33,10 @@ def addresses() -> list[str]:
         "<int:reservation_id>": "1",
         "<int:key_id>": "1",
         "<int:token_id>": "1",
+        "<int:invoice_id>": "1",
+        "<int:disk_id>": "1",
+        "<str:address>": "203.0.113.10",
+        "<path:kernel_id>": "linode/direct-disk",
         "<int:entry_id>": "1",
         "<int:webhook_id>": "1",
         "<int:firewall_id>": "1",
@@ -46,7 +50,7 @@ def addresses() -> list[str]:
 
 def test_the_url_table_has_each_address_with_and_without_slash() -> None:
     found = addresses()
-    assert len(found) == 138
+    assert len(found) == 156
     assert {a.rstrip("/") for a in found if a.endswith("/")} == {
         a for a in found if not a.endswith("/")
     }
@@ -170,7 +174,7 @@ def test_scopes_are_enforced(
         "/v4beta",
         "/v4/nothing",
         "/v4/linode/instances/abc",
-        "/v4/betas/x/",
+        "/v4/domains/1/",
     ],
 )
 def test_an_unknown_path_is_404_as_json(path: str) -> None:

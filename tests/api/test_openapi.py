@@ -173,7 +173,9 @@ def test_real_answers_are_as_the_document_says(
             "expires": f"{timezone.now() + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}",
         },
     }
-    made = {name: make(customer) for name, make in OWNED.items()}
+    # A disk of the instance with a GPU would be of no image that can be had.
+    makers = {name: make for name, make in OWNED.items() if name != "disk_id"}
+    made = {name: make(customer) for name, make in makers.items()}
     with_gpu = {"instance_id": made["instance_id"]}
     # One with a disk, whose password can be reset.
     made["instance_id"] = made["disk_id"] = with_a_disk(customer)
