@@ -34,9 +34,7 @@ _RUN_S = 20
 _LEASE_S = 120
 
 _TAKE = """
-UPDATE instances_webhook
-   SET busy_until = statement_timestamp() + make_interval(secs => %(lease)s)
- WHERE id IN (
+WITH due AS MATERIALIZED ( -- or a plan may run it, with its LIMIT, once a row
     SELECT w.id FROM instances_webhook w
      WHERE w.disabled_at IS NULL AND w.not_before <= statement_timestamp()
        AND w.busy_until <= statement_timestamp()
@@ -48,6 +46,9 @@ UPDATE instances_webhook
            SELECT count(*) FROM instances_webhook
             WHERE busy_until > statement_timestamp()))
        FOR NO KEY UPDATE OF w SKIP LOCKED)
+UPDATE instances_webhook
+   SET busy_until = statement_timestamp() + make_interval(secs => %(lease)s)
+ WHERE id IN (SELECT id FROM due)
 RETURNING id
 """
 # Those tried least first: one that its receiver never takes must not keep the others.

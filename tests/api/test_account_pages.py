@@ -206,7 +206,7 @@ def test_the_policy_of_a_linode_is_listed(
 
 @pytest.mark.parametrize(
     "path",
-    ["/account/logins", "/account/invoices", "/account/transfer", "/linode/kernels",
+    ["/account/logins", "/account/transfer",
      "/profile/grants", "/account/payments", "/networking/vlans"],
 )  # fmt: skip
 def test_what_there_is_not_is_404(customer: Customer, path: str) -> None:
