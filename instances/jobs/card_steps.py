@@ -147,6 +147,8 @@ class _Check:
         context.records.begin(self.kind)
         card, records = context.card, context.records
         if card.is_skipped:
+            # An attempt from before the lab's setting may have left its guest.
+            _remove(context)
             records.skipped(self.kind)
             return
         guest = self._guest(card)

@@ -45,7 +45,9 @@ LEFT_OVER = {
     "address claims": "AddressClaim.objects.filter(released_at=None).count()",
     "seed settings": "SeedSettings.objects.count()",
     "discrepancies": "Discrepancy.objects.filter(resolved_at=None).count()",
-    "cards that are not ready": "Card.objects.exclude(condition='ready').count()",
+    "cards that are not ready": (
+        "Card.objects.exclude(condition__in=['ready', 'retired']).count()"
+    ),
     "open jobs": "Job.objects.exclude(state__in=['succeeded', 'failed']).count()",
 }
 

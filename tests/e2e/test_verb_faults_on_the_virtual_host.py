@@ -1,6 +1,7 @@
 """libvirtd dies, or freezes, or the network is lost, in the middle of four verbs at once.
 
 Nobody helps: each verb is held between two calls to the host, then the fault strikes.
+What it leaves unscrubbed would be checked in a later module's tests: it is of the last.
 """
 
 from collections.abc import Callable, Iterator
