@@ -341,6 +341,31 @@ def test_lab_that_skips_checks_says_so_in_the_evidence(settings: object) -> None
     assert hypervisor.volumes == {}
 
 
+def test_skipped_check_first_removes_the_guest_of_an_attempt_that_was_not(
+    settings: object,
+) -> None:
+    class Killed(BaseException):
+        """The worker's process is gone while its guest runs."""
+
+    def die(name: str) -> None:
+        if name == "domain_state":
+            raise Killed
+
+    host = make_host(cards_per_node=(1,), condition=CardCondition.DIRTY)
+    hypervisor = SimulatedHypervisor()
+    (job_id,) = card_work.plan(host.pk)
+    with pytest.raises(Killed):
+        work([job_id], Faulty(hypervisor, die))
+    assert hypervisor.domains()
+    Job.objects.update(lease_expires_at=None)
+
+    settings.LAB_SKIPS_SANITISING = True  # type: ignore[attr-defined]
+    work([job_id], hypervisor)
+
+    assert host.cards.get().condition == "ready"
+    assert hypervisor.domains() == {}
+
+
 def test_card_that_a_stranger_had_during_its_test_is_scrubbed_before_it_is_sold() -> (
     None
 ):
