@@ -25,6 +25,10 @@ _QUIET = [
 ]
 
 
+# Five seconds are few beside another test run.
+expect.set_options(timeout=30_000)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
