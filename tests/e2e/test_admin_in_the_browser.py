@@ -121,6 +121,8 @@ def delete(page: Page) -> None:
 
 
 def _label(page: Page, words: str) -> str:
+    # To read them all waits for none.
+    page.locator("select[name=plan]").wait_for()
     options = page.locator("select[name=plan] option").all_inner_texts()
     (found,) = [text for text in options if words in text]
     return found

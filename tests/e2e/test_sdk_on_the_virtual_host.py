@@ -76,13 +76,15 @@ def test_sdk_asks_a_running_guest_for_its_topology_and_attestation(
     (seen,) = re.findall(r"GPU-SEEN 10de:1e30 .* at (\S+)", console)
     assert gpu["pci_address"] == f"0000:{seen}"
     before = attested(client, first)
-    assert (before["id"], before["is_tested"]) == (gpu["id"], True)
+    # A module before this one may have had the card without its checks.
+    assert before["id"] == gpu["id"]
     deleted(stack, first)
 
     # All are free again: the next guest gets the same card, and proof of what was done.
     second = made(stack, client)
     after = attested(client, second)
     assert (after["id"], after["was_used"]) == (gpu["id"], True)
+    assert after["is_tested"]
     wiped, tested = after["checks"]
     assert (wiped["kind"], wiped["result"]) == ("wipe", "passed")
     assert (tested["kind"], tested["result"]) == ("test", "passed")
