@@ -39,7 +39,6 @@ def main() -> None:
     with ExitStack() as undo:
         stack = start_stack(os.environ["DATABASE_URL"], undo)
         undo.enter_context(stack.sanitising_off())
-        undo.enter_context(stack.unwatched())
         connection = libvirt.open(stack.hosts[0].libvirt_uri)
         undo.callback(connection.close)
         measured = [_round(stack, connection) for _ in range(rounds)]
