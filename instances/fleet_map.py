@@ -77,7 +77,7 @@ def fleet_map(
 
     def card_of(card: CardContents) -> MapCard:
         owner = owners.get(card.holder) if card.holder else None
-        state = states.get(card.card_id, "")
+        state = states[card.card_id]
         return MapCard(
             card.card_id, card.slot_path, card.model, state, card.condition, owner
         )

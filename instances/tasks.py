@@ -98,15 +98,16 @@ def look_after_fleet() -> None:
     which asks no host.
     One task a host: a frozen one holds one worker for its deadline and no other host.
     """
-    holds.expire_due()
-    waitlist.tell_waiting()
-    for webhook_id in webhooks.take_due():
-        enqueue_webhook(webhook_id)
-    enqueue_jobs(filter_work.begin_due())
+    # First what sales depend on: should anything below fail, hosts are looked at still.
     for host_id in reconcile.take_due_hosts():
         enqueue_reconcile(host_id)
     for host_id in card_work.hosts_with_work():
         enqueue_jobs(card_work.plan(host_id))
+    holds.expire_due()
+    waitlist.tell_waiting()
+    enqueue_jobs(filter_work.begin_due())
+    for webhook_id in webhooks.take_due():
+        enqueue_webhook(webhook_id)
 
 
 def enqueue_webhook(webhook_id: int) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from django.conf import settings
 from django.db import connection
 
 from instances.processes import is_running, members_of
+from inventory.hypervisor import schemes, supervised
 from tests.builders import make_gpu_model, make_region
 from tests.simulated_hosts import HostStore, answer_from
 from tests.simulated_hosts.board import Board
@@ -30,8 +32,13 @@ def eventually(happens: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def make_shared_host(folder: Path, board: Board | None = None) -> HostStore:
+def make_shared_host(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, board: Board | None = None
+) -> HostStore:
     """Enrol a simulated host that other processes reach; its cards are ready."""
+    monkeypatch.setattr(schemes, "_openers", {})
+    # An earlier test's host had the same name.
+    monkeypatch.setattr(supervised, "_connections", {})
     answer_from(folder)
     make_region()
     make_gpu_model()

@@ -167,7 +167,7 @@ def held_share(days: int) -> float | None:
     with connection.cursor() as cursor:
         cursor.execute(_HELD_LATELY, {"now": now, "since": now - timedelta(days=days)})
         held, enrolled = cursor.fetchone()
-    return share(held or 0.0, enrolled) if enrolled else None
+    return share(held or 0.0, enrolled or 0.0)
 
 
 def fragmentation(asked: Asked) -> Table:

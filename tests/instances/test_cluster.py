@@ -28,7 +28,6 @@ from instances.cluster_signs import Part, Signs, Stage
 from instances.jobs import leases
 from instances.models import Account, Job
 from instances.processes import is_running, machine, this_process
-from inventory.hypervisor import schemes, supervised
 from tests.builders import (
     make_account,
     make_host,
@@ -56,10 +55,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def host(
     transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> HostStore:
-    monkeypatch.setattr(schemes, "_openers", {})
-    # An earlier test's host had the same name.
-    monkeypatch.setattr(supervised, "_connections", {})
-    return make_shared_host(tmp_path / "hosts")
+    return make_shared_host(tmp_path / "hosts", monkeypatch)
 
 
 @pytest.fixture

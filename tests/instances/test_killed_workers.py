@@ -20,7 +20,6 @@ from instances.actions.resize import ResizeOrder, resize
 from instances.choices import CARD_JOBS, ENDED_JOB_STATES, JobKind
 from instances.jobs.workflows import WORKFLOWS
 from instances.models import Image, Instance, Job
-from inventory.hypervisor import schemes, supervised
 from tests.builders import make_account, make_disk_image, make_plan
 from tests.clusters import Cluster, cluster, environment, make_shared_host
 from tests.instances.recovery import (
@@ -89,10 +88,7 @@ def folder(tmp_path: Path) -> Path:
 def host(
     transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> HostStore:
-    monkeypatch.setattr(schemes, "_openers", {})
-    # An earlier test's host had the same name.
-    monkeypatch.setattr(supervised, "_connections", {})
-    return make_shared_host(tmp_path / "hosts", Board(4, 31))
+    return make_shared_host(tmp_path / "hosts", monkeypatch, Board(4, 31))
 
 
 @pytest.fixture

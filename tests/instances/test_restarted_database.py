@@ -15,7 +15,6 @@ from instances.actions.rebuild import RebuildOrder, rebuild
 from instances.choices import ENDED_JOB_STATES, JobKind
 from instances.jobs.workflows import WORKFLOWS
 from instances.models import Account, Image, Instance, Job
-from inventory.hypervisor import schemes, supervised
 from tests.builders import make_account, make_disk_image
 from tests.clusters import Cluster, cluster, environment, eventually, make_shared_host
 from tests.instances.recovery import (
@@ -46,10 +45,7 @@ def database(transactional_db: None, tmp_path: Path) -> Iterator[OwnPostgres]:
 def host(
     database: OwnPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> HostStore:
-    monkeypatch.setattr(schemes, "_openers", {})
-    # An earlier test's host had the same name.
-    monkeypatch.setattr(supervised, "_connections", {})
-    return make_shared_host(tmp_path / "hosts", Board(4, 31))
+    return make_shared_host(tmp_path / "hosts", monkeypatch, Board(4, 31))
 
 
 @pytest.fixture
