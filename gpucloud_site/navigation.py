@@ -27,6 +27,12 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "instances_waitlistentry",
             "instances.view_waitlistentry",
         ),
+        (
+            "Placement groups",
+            "call_split",
+            "instances_placementgroup",
+            "instances.view_placementgroup",
+        ),
         ("Accounts", "groups", "instances_account", "instances.view_account"),
         ("GPU quotas", "speed", "instances_gpuquota", "instances.view_gpuquota"),
         (

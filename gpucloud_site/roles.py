@@ -43,6 +43,7 @@ _CUSTOMERS = _view(
     ),
     *("apitoken", "apichange", "sshkey", "usageinterval", "refuseddemand"),
     *("waitlistentry", "webhook", "webhookdelivery"),
+    *("placementgroup", "placementmember"),
     *("invoice", "invoicedmonth", "invoiceitem"),
 )
 _FLEET = _view(

@@ -56,6 +56,13 @@ WAITLIST_HOLD_S = environment.whole_number(
 WAITLIST_MAX_S = environment.whole_number(
     "GPUCLOUD_WAITLIST_MAX_S", default=30 * 24 * 3600, minimum=60
 )
+# How many placement groups an account may have, and how many Linodes one of them.
+PLACEMENT_GROUPS_MAX = environment.whole_number(
+    "GPUCLOUD_PLACEMENT_GROUPS_MAX", default=100, minimum=0
+)
+PLACEMENT_GROUP_MEMBERS_MAX = environment.whole_number(
+    "GPUCLOUD_PLACEMENT_GROUP_MEMBERS_MAX", default=10, minimum=1
+)
 CARDS_CLEANED_PER_HOST = environment.whole_number(
     "GPUCLOUD_CARDS_CLEANED_PER_HOST", default=2, minimum=1
 )

@@ -150,6 +150,11 @@ class EventAction(TextChoices):
     FIREWALL_DEVICE_ADD = "firewall_device_add", "firewall_device_add"
     FIREWALL_DEVICE_REMOVE = "firewall_device_remove", "firewall_device_remove"
     FIREWALL_DELETE = "firewall_delete", "firewall_delete"
+    PLACEMENT_GROUP_CREATE = "placement_group_create", "placement_group_create"
+    PLACEMENT_GROUP_UPDATE = "placement_group_update", "placement_group_update"
+    PLACEMENT_GROUP_DELETE = "placement_group_delete", "placement_group_delete"
+    PLACEMENT_GROUP_ASSIGN = "placement_group_assign", "placement_group_assign"
+    PLACEMENT_GROUP_UNASSIGN = "placement_group_unassign", "placement_group_unassign"
     # Not Linode's.
     GPU_REPORT = "gpu_report", "gpu_report"
     GPU_AVAILABLE = "gpu_available", "gpu_available"
@@ -161,6 +166,7 @@ class EntityType(TextChoices):
 
     LINODE = "linode", "linode"
     FIREWALL = "firewall", "firewall"
+    PLACEMENT_GROUP = "placement_group", "placement_group"
     WEBHOOK = "webhook", "webhook"
     WAITLIST = "waitlist", "waitlist"
 
@@ -183,6 +189,13 @@ class FirewallStatus(TextChoices):
 
     ENABLED = "enabled", "enabled"
     DISABLED = "disabled", "disabled"
+
+
+class PlacementPolicy(TextChoices):
+    """Linode API v4, PlacementGroup "placement_group_policy"."""
+
+    STRICT = "strict", "strict"
+    FLEXIBLE = "flexible", "flexible"
 
 
 class PlanClass(TextChoices):

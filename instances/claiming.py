@@ -14,7 +14,7 @@ from django.db import transaction
 
 from instances.explain import why_not
 from instances.fitting import fit
-from instances.placement import NoFit, Placement, Request, place
+from instances.placement import ANYWHERE, Apart, NoFit, Placement, Request, place
 from inventory.free_host import free_host
 from inventory.ledger import Actor, claim
 from inventory.models import Region
@@ -47,13 +47,19 @@ def _best_first(request: Request, shapes: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class _Attempt:
-    """One claim. search.without: hosts whose search key was found to be wrong."""
+    """One claim.
+
+    search.without: hosts of `apart` at first, and those whose search key was found to be wrong.
+    holds_wrong: one of the latter is locked until the transaction's end.
+    """
 
     request: Request
     search: Search
     consumer: UUID
     actor: Actor
     is_hold: bool
+    apart: Apart
+    holds_wrong: bool = False
 
     def at_once(self) -> Placement | None:
         """Claim on the best host that nobody has locked; None if there is none."""
@@ -72,7 +78,7 @@ class _Attempt:
                 break
             best = fitting[0]
             # Who holds a host with a wrong key already waits for no other's lock.
-            if self.search.without:
+            if self.holds_wrong:
                 placed = self._unless_locked(best)
                 time.sleep(0 if placed else _PAUSE_S)
             else:
@@ -80,6 +86,10 @@ class _Attempt:
             if placed is not None:
                 return placed
         return None
+
+    def share(self) -> None:
+        """From now on use the hosts of `apart`, too."""
+        self.search.without -= self.apart.host_ids
 
     def _unless_locked(self, shape: str) -> Placement | None:
         host = self.search.lock_first(shape)
@@ -104,13 +114,14 @@ class _Attempt:
     def _claim_on(self, locked: LockedHost) -> Placement | None:
         """Claim on a locked host; its claims are read after the lock, not with it."""
         host = free_host(locked.host_id)
-        placed = place(self.request, [host])
+        placed = place(self.request, [host], self.apart)
         if isinstance(placed, Placement):
             claim(host, placed.shares, self.consumer, self.actor, is_hold=self.is_hold)
             return placed
         if fit(self.request, room_in(locked.shape)) is not None:
             # Not outrun: the key is wrong. It would be found again at every turn.
             self.search.without.add(locked.host_id)
+            self.holds_wrong = True
             logger.error("host %s has a wrong search key", host.name)
         return None
 
@@ -132,13 +143,18 @@ def claim_capacity(
     actor: Actor,
     *,
     is_hold: bool = False,
+    apart: Apart = ANYWHERE,
 ) -> Placement | NoFit:
     """Claim what `request` asks for on the best host of `region`.
 
-    Must run in a transaction. is_hold: kept for somebody, for no guest yet. NoFit names
-    every host's reason and leaves nothing claimed.
+    Must run in a transaction. is_hold: kept for somebody, for no guest yet. apart: hosts
+    to keep off. NoFit names every host's reason and leaves nothing claimed.
     """
-    search = Search(region.pk, stale_after())
-    attempt = _Attempt(request, search, consumer, actor, is_hold)
+    search = Search(region.pk, stale_after(), set(apart.host_ids))
+    attempt = _Attempt(request, search, consumer, actor, is_hold, apart)
     # Locked hosts are skipped at first, and read as sold out; then their turn comes.
-    return attempt.at_once() or attempt.in_turn() or why_not(request, region)
+    placed = attempt.at_once() or attempt.in_turn()
+    if placed is None and apart.may_share:
+        attempt.share()
+        placed = attempt.at_once() or attempt.in_turn()
+    return placed or why_not(request, region, apart)

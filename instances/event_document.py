@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _PATHS = {
     EntityType.LINODE: "/v4/linode/instances",
     EntityType.FIREWALL: "/v4/networking/firewalls",
+    EntityType.PLACEMENT_GROUP: "/v4/placement/groups",
     EntityType.WEBHOOK: "/v4/gpucloud/webhooks",
     EntityType.WAITLIST: "/v4/gpucloud/waitlist",
 }

@@ -46,6 +46,19 @@ class NoCapacity(InstancesError):
         )
 
 
+class NoRoomApart(NoCapacity):
+    """Room there is, but only beside another machine of the placement group."""
+
+    field = "placement_group"
+
+    def __init__(self, group: str, plan: str, region: str, no_fit: NoFit) -> None:
+        super().__init__("room", plan, region, no_fit)
+        self.public_message = (
+            f"No host in {region} without a Linode of placement group {group} has room "
+            f"for {plan} right now."
+        )
+
+
 class NoRoomToResize(InstancesError):
     """The instance's own host cannot take the new plan beside the old one now."""
 

@@ -4,8 +4,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db.models import Aggregate, CharField, Count, Max, Min
 
 from instances.fitting import fit
-from instances.placement import NoFit, Request
-from instances.refusal import Closed, Refused, failures
+from instances.placement import ANYWHERE, Apart, NoFit, Request
+from instances.refusal import Closed, Occupied, Refused, failures
 from inventory.closed_hosts import WITH_AGE, closed_hosts
 from inventory.models import Region
 from inventory.shape import room_in
@@ -20,13 +20,27 @@ class _FirstNames(Aggregate):
     output_field = ArrayField(CharField())
 
 
-def why_not(request: Request, region: Region) -> NoFit:
-    """Return every host's reasons in groups; for staff only, two queries."""
-    return NoFit((*_open_groups(request, region), *_closed_groups(region)))
+def why_not(request: Request, region: Region, apart: Apart = ANYWHERE) -> NoFit:
+    """Return every host's reasons in groups; for staff only, two queries.
+
+    A third if there are hosts to keep off.
+    """
+    apart = ANYWHERE if apart.may_share else apart
+    groups = [*_open_groups(request, region, apart), *_closed_groups(region)]
+    if apart.host_ids:
+        groups += _occupied_group(region, apart)
+    return NoFit(tuple(groups))
 
 
-def _open_groups(request: Request, region: Region) -> list[Refused]:
-    rows = accepting_hosts().filter(region=region).order_by().values("free_shape")
+def _occupied_group(region: Region, apart: Apart) -> list[Refused]:
+    rows = accepting_hosts().filter(region=region, pk__in=apart.host_ids)
+    names = tuple(rows.order_by("name").values_list("name", flat=True))
+    return [Refused((Occupied(apart.group),), len(names), names)] if names else []
+
+
+def _open_groups(request: Request, region: Region, apart: Apart) -> list[Refused]:
+    free = accepting_hosts().filter(region=region).exclude(pk__in=apart.host_ids)
+    rows = free.order_by().values("free_shape")
     found: dict[tuple[object, ...], Refused] = {}
     for shape, hosts, names in rows.annotate(
         hosts=Count("pk"), names=_FirstNames("name")

@@ -26,6 +26,15 @@ def label_problem(
     return LABEL_TAKEN if label_is_taken(account, label, of=of) else None
 
 
+# Linode API v4, "Create a placement group": label.
+_GROUP_LABEL = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,62}[A-Za-z0-9])?")
+
+
+def is_group_label(label: str) -> bool:
+    """Say whether a placement group may have the label."""
+    return bool(_GROUP_LABEL.fullmatch(label))
+
+
 def is_firewall_label(label: str) -> bool:
     """Say whether a firewall may have the label: like a Linode's, but shorter."""
     return len(label) <= FIREWALL_LABEL_LENGTH and bool(_LABEL.fullmatch(label))

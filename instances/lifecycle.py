@@ -12,7 +12,13 @@ from instances.choices import (
     Phase,
 )
 from instances.exceptions import InstanceBusy
-from instances.models import FirewallDevice, Instance, Job, SeedSettings
+from instances.models import (
+    FirewallDevice,
+    Instance,
+    Job,
+    PlacementMember,
+    SeedSettings,
+)
 from instances.usage import begin_usage
 
 BUSY = "Linode busy."
@@ -77,6 +83,7 @@ def advance(instance_id: int, to: Phase) -> bool:
         begin_usage(instance_id)
     if moved and to in ENDED_PHASES:
         FirewallDevice.objects.filter(instance=instance_id).delete()
+        PlacementMember.objects.filter(instance=instance_id).delete()
     return bool(moved)
 
 

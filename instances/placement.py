@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from instances.demand import Demand, NumaPolicy, Request, cores_for
 from instances.fitting import Fit, fit
-from instances.refusal import Constraint, Failure, NoFit, Reason, failures
+from instances.refusal import Constraint, Failure, NoFit, Occupied, Reason, failures
 from inventory.shape import NodeRoom, nodes_in_order, room_of
 from inventory.topology import HostSnapshot, NodeShare, NodeSnapshot
 
 __all__ = [
+    "Apart",
     "Constraint",
     "Failure",
     "NoFit",
@@ -22,6 +23,21 @@ __all__ = [
     "Request",
     "place",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Hosts to keep off: a machine of placement group `group` is on each.
+
+    may_share: they will do if no other host does.
+    """
+
+    group: str = ""
+    host_ids: frozenset[int] = frozenset()
+    may_share: bool = False
+
+
+ANYWHERE = Apart()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +54,30 @@ class Placement:
         return len(self.shares) > 1
 
 
-def place(request: Request, hosts: Iterable[HostSnapshot]) -> Placement | NoFit:
+def place(
+    request: Request, hosts: Iterable[HostSnapshot], apart: Apart = ANYWHERE
+) -> Placement | NoFit:
     """Return the best placement of `request` on one of `hosts`, or why there is none.
 
-    hosts: those that accept claims, in any order. The answer depends on no order, clock
-    or chance: ties go to the lowest host id, node number, card and core.
+    hosts: those that accept claims, in any order; those of `apart` are left out. The answer
+    depends on no order, clock or chance: ties go to the lowest host id, node number, card
+    and core.
     """
+    hosts = list(hosts)
     best: tuple[tuple[int, ...], int, HostSnapshot, Fit] | None = None
     reasons: dict[str, tuple[Reason, ...]] = {}
     for host in hosts:
+        if host.host_id in apart.host_ids:
+            reasons[host.name] = (Occupied(apart.group),)
+            continue
         room = room_of(host)
         found = fit(request, room)
         if found is None:
             reasons[host.name] = failures(request, room)
         elif best is None or (found.rank, host.host_id) < best[:2]:
             best = (found.rank, host.host_id, host, found)
+    if best is None and apart.may_share:
+        return place(request, hosts)
     if best is None:
         return NoFit.of(reasons)
     _, _, host, found = best

@@ -102,7 +102,28 @@ def age_text(seconds: int) -> str:
     return f"{seconds} s"
 
 
-Reason = Failure | Closed
+@dataclass(frozen=True, slots=True)
+class Occupied:
+    """Hosts with a machine of the request's placement group. group: its label."""
+
+    group: str
+
+    @property
+    def kind(self) -> tuple[str, int]:
+        return (f"placement group {self.group}", 0)
+
+    @property
+    def measures(self) -> tuple[int, ...]:
+        return (0,)
+
+    def text(self, least: int, most: int) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return f"another machine of placement group {self.group} is on it"
+
+
+Reason = Failure | Closed | Occupied
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ KEPT_FOR_EVER = frozenset(
         *("instances.PendingResize", "instances.RegionPrice"),
         # Their customers' own, until they delete them or what is on them.
         *("instances.Firewall", "instances.FirewallDevice"),
+        *("instances.PlacementGroup", "instances.PlacementMember"),
     }
 )
 

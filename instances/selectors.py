@@ -90,6 +90,7 @@ _LISTED = (
     *("created_at", "updated_at", "has_user_data"),
     *("region__slug", "image__slug", "next_image__slug", "plan__slug", "plan__vcpus"),
     *("plan__memory_mib", "plan__disk_mib", "plan__transfer_gb", "plan__cards"),
+    *("placement_member__group__label", "placement_member__group__policy"),
 )
 
 
@@ -107,6 +108,7 @@ def instances_of(account: Account) -> QuerySet[Instance]:
         )
         .exclude(phase__in=ENDED_PHASES)
         .select_related("plan__gpu_model", "region", "image", "next_image", "account")
+        .select_related("placement_member__group")
         .order_by("pk")
     )
 
@@ -120,6 +122,7 @@ def listed_instances_of(account: Account) -> QuerySet[Instance]:
         instances_of(account)
         .select_related(None)
         .select_related("plan", "region", "image", "next_image")
+        .select_related("placement_member__group")
         .only(*_LISTED)
     )
 

@@ -7,7 +7,6 @@ instance or its host is busy.
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -15,6 +14,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from instances import filter_work
+from instances.actions.caller import Caller
 from instances.choices import (
     EntityType,
     EventAction,
@@ -38,18 +38,6 @@ LABEL_RULE = (
 LABEL_TAKEN = "Label must be unique among your Cloud Firewalls"
 UNKNOWN = "A valid Firewall by that ID was not found"
 Problems = list[tuple[str | None, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks. username: as events show it."""
-
-    account: Account
-    username: str
-
-    @property
-    def actor(self) -> str:
-        return f"user:{self.username}"
 
 
 def create(

@@ -14,9 +14,10 @@ from instances.actions.guest_settings import (
     keep,
     problems_of,
 )
+from instances.actions.placement_groups import tell
 from instances.actions.refused import refusals_noted
 from instances.actions.sale import offer
-from instances.choices import Desired, ImageStatus, JobKind
+from instances.choices import Desired, EventAction, ImageStatus, JobKind
 from instances.claiming import claim_capacity
 from instances.exceptions import InvalidRequest, NoCapacity
 from instances.holds import locked_for_use, use
@@ -31,6 +32,13 @@ from instances.jobs import runner
 from instances.jobs.deadlines import deadline_s
 from instances.models import Account, Firewall, Image, Instance, Plan
 from instances.placement import NoFit
+from instances.placement_groups import (
+    GROUP_FIELD,
+    Seating,
+    Wish,
+    seating_for_launch,
+    wish_problem,
+)
 from instances.quotas import check_quota
 from instances.selectors import host_of, request_of
 from instances.tasks import enqueue_job
@@ -46,8 +54,9 @@ class LaunchOrder:
     """What was asked for, unchecked. actor: user:NAME; username: as events show it.
 
     plan, region, image: slugs. reservation: the id of one that is to be used. firewall: the
-    id of one that it is to be on. booted: False for a machine that is made and left off.
-    idempotency_key: a repeat with the same key and content returns the first instance.
+    id of one that it is to be on. group: a placement group to be in. booted: False for
+    a machine that is made and left off. idempotency_key: a repeat with the same key and
+    content returns the first instance.
     """
 
     account: Account
@@ -60,6 +69,7 @@ class LaunchOrder:
     tags: tuple[str, ...] = ()
     reservation: int | None = None
     firewall: int | None = None
+    group: Wish | None = None
     booted: bool = True
     idempotency_key: str = ""
     settings: GuestSettings = field(default_factory=GuestSettings)
@@ -72,6 +82,8 @@ class LaunchOrder:
             body.append(self.reservation)
         if self.firewall is not None:
             body.append({"firewall": self.firewall})
+        if self.group is not None:
+            body.append({"placement_group": self.group.identity})
         if not self.booted:
             body.append({"booted": False})
         body += self.settings.identity
@@ -94,8 +106,10 @@ def launch(order: LaunchOrder) -> Instance:
         ):
             return _launch(order)
     except InvalidRequest:
-        # Another request with this key may have used the reservation meanwhile.
-        repeated = _repeated(order) if order.reservation is not None else None
+        # Another request with this key may have used the reservation, or taken the
+        # group's last seat, meanwhile.
+        is_scarce = order.reservation is not None or order.group is not None
+        repeated = _repeated(order) if is_scarce else None
         if repeated is None:
             raise
         return repeated
@@ -121,6 +135,9 @@ def _launch(order: LaunchOrder) -> Instance:
         if order.reservation is not None
         else None
     )
+    seating = (
+        seating_for_launch(order.account, order.group, region) if order.group else None
+    )
     instance = Instance(
         uuid=reservation.uuid if reservation else uuid4(),
         account=order.account,
@@ -144,7 +161,12 @@ def _launch(order: LaunchOrder) -> Instance:
     if reservation is not None:
         use(reservation, instance, why)
     else:
-        _claim(instance, why)
+        _claim(instance, why, seating)
+    if seating is not None:
+        seating.seat(instance, "reservation", "What this reservation holds")
+        tell(
+            seating.group, EventAction.PLACEMENT_GROUP_ASSIGN, order.username, instance
+        )
     if order.firewall is not None:
         attach_new(instance, order.firewall)
     if image.is_disk:
@@ -161,9 +183,12 @@ def _launch(order: LaunchOrder) -> Instance:
     return instance
 
 
-def _claim(instance: Instance, why: Actor) -> None:
+def _claim(instance: Instance, why: Actor, seating: Seating | None) -> None:
     plan, region = instance.plan, instance.region
     check_quota(instance.account, plan)
+    if seating is not None:
+        seating.claim(instance, why)
+        return
     placed = claim_capacity(request_of(plan), region, instance.uuid, why)
     if isinstance(placed, NoFit):
         raise NoCapacity.of(plan.cards, plan.slug, region.slug, placed)
@@ -184,7 +209,7 @@ def _give_address(instance: Instance) -> None:
 def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
     """Return the rows that the slugs name, launching nothing.
 
-    Raises InvalidRequest with every error. At most five queries.
+    Raises InvalidRequest with every error. At most six queries.
     """
     plan, region, errors = offer(order.plan, order.region, order.account)
     image = Image.objects.filter(
@@ -202,6 +227,10 @@ def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
         firewalls = Firewall.objects.filter(account=order.account, pk=order.firewall)
         if not firewalls.exists():
             errors.append(("firewall_id", UNKNOWN))
+    if order.group is not None and (
+        problem := wish_problem(order.account, order.group, region)
+    ):
+        errors.append((GROUP_FIELD, problem))
     if errors or plan is None or region is None or image is None:
         raise InvalidRequest(errors)
     return plan, region, image

@@ -6,6 +6,7 @@ from instances.admin.catalogue import HostImageAdmin, ImageAdmin, PlanAdmin
 from instances.admin.discrepancies import DiscrepancyAdmin
 from instances.admin.instances import InstanceAdmin
 from instances.admin.invoices import InvoiceAdmin
+from instances.admin.placement_groups import PlacementGroupAdmin
 from instances.admin.quotas import GpuQuotaAdmin
 from instances.admin.refusals import RefusedDemandAdmin
 from instances.admin.reservations import ReservationAdmin
@@ -27,6 +28,7 @@ __all__ = [
     "InstanceAdmin",
     "InvoiceAdmin",
     "JobAdmin",
+    "PlacementGroupAdmin",
     "PlanAdmin",
     "RefusedDemandAdmin",
     "ReservationAdmin",

@@ -9,6 +9,8 @@ from instances.actions.guest_settings import GuestSettings
 from instances.actions.launch import LaunchOrder, check
 from instances.api import credentials
 from instances.api.errors import Problem
+from instances.api.parsing import is_id
+from instances.api.placement_request import wish_in, wish_problems
 from instances.cloud_init import hash_password
 from instances.exceptions import InvalidRequest
 from instances.models import Account
@@ -26,7 +28,6 @@ IDEMPOTENCY_KEY = {
         "pattern": "^[!-~]*$",
     },
 }
-_BIGINT = 2**63
 NO_IMAGE = "You must specify an image. Machines without one cannot be had yet."
 BOOTED = "booted must be true or false"
 _NOT_YET = "cannot be had yet; leave it out"
@@ -44,7 +45,6 @@ _UNAVAILABLE: dict[str, tuple[Any, ...]] = {
     "kernel": (),
     "maintenance_policy": ("linode/power_off_on",),
     "network_helper": (),
-    "placement_group": (),
     "private_ip": (),
     "stackscript_data": (),
     "stackscript_id": (),
@@ -53,7 +53,7 @@ _UNAVAILABLE: dict[str, tuple[Any, ...]] = {
 _READ = (
     *("type", "region", "image", "label", "tags"),
     *("root_pass", "authorized_keys", "authorized_users", "booted", "metadata"),
-    *("reservation", "firewall_id"),
+    *("reservation", "firewall_id", "placement_group"),
 )
 _ORDER = {field: place for place, field in enumerate((*_READ, *_UNAVAILABLE))}
 
@@ -77,6 +77,7 @@ def order_from(
         tags=_tags(body),
         reservation=_id_in(body, "reservation"),
         firewall=_id_in(body, "firewall_id"),
+        group=wish_in(body),
         booted=is_booted(body),
         idempotency_key=key,
         settings=guest_settings_from(body),
@@ -139,8 +140,8 @@ def _tags(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _id_in(body: Mapping[str, Any], field: str) -> int | None:
-    value = body.get(field)
-    return value if type(value) is int and 0 < value < _BIGINT else None
+    value: Any = body.get(field)
+    return int(value) if is_id(value) else None
 
 
 def is_list_of_strings(value: Any) -> bool:
@@ -164,6 +165,7 @@ def _shape_problems(body: Mapping[str, Any]) -> list[Problem]:
     for field, what in (("reservation", "reservation"), ("firewall_id", "firewall")):
         if body.get(field) is not None and _id_in(body, field) is None:
             problems.append((field, f"{field} must be a {what}'s id"))
+    problems += wish_problems(body)
     return problems + unavailable_problems(body, _READ)
 
 
@@ -222,4 +224,9 @@ def _with_those_of_the_catalogue(
         problems = [e for e in problems if e != ("image", NO_IMAGE)]
     if "image" in fields:
         problems = [e for e in problems if e[1] != credentials.REQUIRED]
-    return sorted(problems, key=lambda e: _ORDER.get(e[0] or "authorized_users", 99))
+    return sorted(problems, key=_place_of)
+
+
+def _place_of(problem: Problem) -> int:
+    field = problem[0] or "authorized_users"
+    return _ORDER.get(field.partition(".")[0], 99)

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import CharField, F, Func, OuterRef, Q, Value
+from django.db.models import Case, CharField, F, Func, OuterRef, Q, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast
 from django.db.models.lookups import IContains
@@ -177,8 +177,15 @@ INSTANCE_FIELDS = {
     "group": _constant("group", Kind.TEXT, ""),
     "ipv4": Field("wire_ipv4", Kind.TEXTS, _open_addresses()),
     "interface_generation": _constant("interfaces", Kind.TEXT, "legacy_config"),
-    "placement_group.label": _constant("pg_label", Kind.TEXT, None),
-    "placement_group.placement_group_type": _constant("pg_type", Kind.TEXT, None),
+    "placement_group.label": Field("placement_member__group__label"),
+    "placement_group.placement_group_type": Field(
+        "wire_pg_type",
+        Kind.TEXT,
+        Case(
+            When(placement_member__isnull=False, then=Value(wire.ANTI_AFFINITY)),
+            output_field=CharField(),
+        ),
+    ),
 }
 RESERVATION_FIELDS = {
     "id": _number("pk"),
@@ -218,6 +225,12 @@ FIREWALL_DEVICE_FIELDS = {
     "id": _number("pk"),
     "created": Field("created_at", Kind.MOMENT),
     "updated": Field("updated_at", Kind.MOMENT),
+}
+PLACEMENT_GROUP_FIELDS = {
+    "id": _number("pk"),
+    "label": Field("label"),
+    "region": Field("region__slug"),
+    "placement_group_type": _constant("pg_type", Kind.TEXT, wire.ANTI_AFFINITY),
 }
 DISK_FIELDS = {"label": Field("label"), "size": Field("size", Kind.INTEGER)}
 CONFIG_FIELDS = {"label": Field("label")}

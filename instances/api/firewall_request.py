@@ -5,6 +5,7 @@ from typing import Any
 
 from instances.api.create_request import is_list_of_strings
 from instances.api.errors import Problem
+from instances.api.parsing import is_id, label_problem
 from instances.choices import FirewallStatus
 from instances.exceptions import InvalidRequest
 from instances.firewall_rules import BadRules, checked
@@ -12,7 +13,6 @@ from instances.firewall_rules import BadRules, checked
 _CREATE = ("label", "rules", "status", "tags", "devices")
 # What Linode can put on a firewall and we do not sell; an empty list asks for nothing.
 _NOT_SOLD = ("nodebalancers", "linode_interfaces", "interfaces")
-_LARGEST_ID = 2**63 - 1
 
 
 def create_from(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,18 +76,13 @@ def device_from(body: Mapping[str, Any]) -> int:
         for name in body
         if name not in ("id", "type")
     ]
-    if not _is_id(body.get("id")):
+    if not is_id(body.get("id")):
         problems.append(("id", "id must be a Linode's id"))
     if body.get("type") != "linode":
         problems.append(("type", "type must be linode"))
     if problems:
         raise InvalidRequest(problems)
     return int(body["id"])
-
-
-def label_problem(value: Any) -> str | None:
-    # What a string must be like is the action's to say.
-    return None if isinstance(value, str) else "label must be a string"
 
 
 def status_problem(value: Any) -> str | None:
@@ -105,7 +100,7 @@ def _device_problems(devices: Any) -> list[Problem]:
     problems: list[Problem] = []
     for name, value in devices.items():
         if name == "linodes":
-            if not isinstance(value or [], list) or not all(map(_is_id, value or [])):
+            if not isinstance(value or [], list) or not all(map(is_id, value or [])):
                 reason = "linodes must be a list of ids"
                 problems.append(("devices.linodes", reason))
         elif name not in _NOT_SOLD:
@@ -114,7 +109,3 @@ def _device_problems(devices: Any) -> list[Problem]:
             reason = f"{name} cannot be had yet; leave it out"
             problems.append((f"devices.{name}", reason))
     return problems
-
-
-def _is_id(value: Any) -> bool:
-    return type(value) is int and 0 < value <= _LARGEST_ID

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from instances.api.errors import TooLarge
 
 MAX_BODY_BYTES = 128 * 1024
+_LARGEST_ID = 2**63 - 1
 _INVALID = "The request body is not valid JSON"
 
 
@@ -77,3 +78,13 @@ def body_object(request: Request) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         raise ParseError("The request body must be a JSON object")
     return dict(data)
+
+
+def is_id(value: Any) -> bool:
+    """Say whether a JSON value may be the id of a row."""
+    return type(value) is int and 0 < value <= _LARGEST_ID
+
+
+def label_problem(value: Any) -> str | None:
+    """Return that a label is no string; what a string must be like is the action's to say."""
+    return None if isinstance(value, str) else "label must be a string"

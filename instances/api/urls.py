@@ -60,6 +60,12 @@ from instances.api.views.invoices import (
 )
 from instances.api.views.kernels import KernelListView, KernelView
 from instances.api.views.openapi import DocumentView
+from instances.api.views.placement_groups import (
+    PlacementGroupAssignView,
+    PlacementGroupListView,
+    PlacementGroupUnassignView,
+    PlacementGroupView,
+)
 from instances.api.views.power import (
     BootView,
     ConfigListView,
@@ -137,6 +143,10 @@ urlpatterns = [
     ),
     *_both("networking/ips", AddressListView),
     *_both("networking/ips/<str:address>", AddressView),
+    *_both("placement/groups", PlacementGroupListView),
+    *_both("placement/groups/<int:group_id>", PlacementGroupView),
+    *_both("placement/groups/<int:group_id>/assign", PlacementGroupAssignView),
+    *_both("placement/groups/<int:group_id>/unassign", PlacementGroupUnassignView),
     *_both("account/events", EventListView),
     *_both("account/events/<int:event_id>", EventView),
     *_both("account/events/<int:event_id>/seen", EventSeenView),

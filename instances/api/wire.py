@@ -12,6 +12,9 @@ from instances.moments import time_of as time_of
 from inventory.addresses import mac_of, slaac_of
 from inventory.models import Card
 
+# Linode API v4, PlacementGroup "placement_group_type"; the only one there is.
+ANTI_AFFINITY = "anti_affinity:local"
+
 
 def number_of(amount: Decimal) -> int | float:
     """Return the amount as a JSON number; a Decimal would become a string."""

@@ -8,6 +8,7 @@ from instances.models.firewall import Firewall, FirewallDevice
 from instances.models.instance import Instance, SeedSettings
 from instances.models.invoice import Invoice, InvoicedMonth, InvoiceItem
 from instances.models.job import Job, JobStep
+from instances.models.placement_group import PlacementGroup, PlacementMember
 from instances.models.quota import GpuQuota
 from instances.models.refusal import RefusedDemand
 from instances.models.reservation import Reservation
@@ -34,6 +35,8 @@ __all__ = [
     "Job",
     "JobStep",
     "PendingResize",
+    "PlacementGroup",
+    "PlacementMember",
     "Plan",
     "RefusedDemand",
     "RegionPrice",

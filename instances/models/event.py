@@ -10,7 +10,8 @@ from instances.models.job import Job
 class Event(models.Model):
     """Ids of entities are no foreign keys: an event outlives what it is about.
 
-    secondary_entity: the Linode that a firewall was put on or taken off.
+    secondary_entity: the Linode that was put on a firewall or into a placement group, or taken
+    out.
     """
 
     account = models.ForeignKey(

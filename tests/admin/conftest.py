@@ -18,6 +18,8 @@ from instances.models import (
     GpuQuota,
     HostImage,
     Instance,
+    PlacementGroup,
+    PlacementMember,
     RefusedDemand,
     Reservation,
     SSHKey,
@@ -129,6 +131,15 @@ def full_house(instance: Instance) -> Instance:
         region=instance.region,
         reason=RefusedDemand.Reason.CAPACITY,
         is_employee=True,
+    )
+    group = PlacementGroup.objects.create(
+        account=instance.account,
+        region=instance.region,
+        label="apart",
+        policy="strict",
+    )
+    PlacementMember.objects.create(
+        group=group, instance=instance, host=host, policy=group.policy
     )
     enrol(instance.account, make_beta(), "user:tester")
     join(instance.account, instance.plan.slug, "us-east", "user:tester")

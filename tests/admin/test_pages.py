@@ -21,6 +21,7 @@ from instances.models import (
     Instance,
     Invoice,
     Job,
+    PlacementGroup,
     Plan,
     RefusedDemand,
     Reservation,
@@ -60,8 +61,8 @@ ENDED_BY_HAND = {BetaEnrolment}
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
     AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim, CardEvent,
-    Discrepancy, Event, HostImage, Invoice, Job, NodeClaim, RefusedDemand, Reservation, SSHKey,
-    UsageInterval, WaitlistEntry, Webhook, WebhookDelivery,
+    Discrepancy, Event, HostImage, Invoice, Job, NodeClaim, PlacementGroup, RefusedDemand,
+    Reservation, SSHKey, UsageInterval, WaitlistEntry, Webhook, WebhookDelivery,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 

@@ -14,7 +14,7 @@ from tests.api.builders import ORDER, Customer, errors_of, make_customer
 from tests.builders import make_account
 
 pytestmark = pytest.mark.django_db
-PLAIN = ["Linodes", "Cloud Firewall"]
+PLAIN = ["Linodes", "Cloud Firewall", "Placement Group"]
 
 
 def test_account(customer: Customer, shop: dict[str, Plan]) -> None:
@@ -35,7 +35,7 @@ def test_account(customer: Customer, shop: dict[str, Plan]) -> None:
         "balance": 0,
         "balance_uninvoiced": 0,
         "billing_source": "linode",
-        "capabilities": ["Linodes", "GPU Linodes", "Cloud Firewall"],
+        "capabilities": ["Linodes", "GPU Linodes", "Cloud Firewall", "Placement Group"],
         "credit_card": {"expiry": None, "last_four": None},
     }
     assert len(euuid) == 36
@@ -77,11 +77,11 @@ def test_what_the_account_cannot_change_is_refused(customer: Customer) -> None:
 def test_availability(customer: Customer, shop: dict[str, Plan]) -> None:
     not_sold = [
         *("Block Storage", "Kubernetes", "Managed Databases"),
-        *("NodeBalancers", "Object Storage", "Placement Group", "VPCs", "Vlans"),
+        *("NodeBalancers", "Object Storage", "VPCs", "Vlans"),
     ]
     with_gpus = {
         "region": "us-east",
-        "available": ["Linodes", "GPU Linodes", "Cloud Firewall"],
+        "available": ["Linodes", "GPU Linodes", "Cloud Firewall", "Placement Group"],
         "unavailable": not_sold,
     }
     without = {"region": "ap-west", "available": PLAIN, "unavailable": not_sold}

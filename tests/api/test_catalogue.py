@@ -14,7 +14,7 @@ from tests.api.builders import ApiClient, Customer
 from tests.builders import GPU_FLAG, make_flag, make_image, make_plan, make_region
 
 pytestmark = pytest.mark.django_db
-PLAIN = ["Linodes", "Cloud Firewall"]
+PLAIN = ["Linodes", "Cloud Firewall", "Placement Group"]
 
 
 def ids(response: Any) -> list[str]:
@@ -27,15 +27,15 @@ def test_region(customer: Customer, shop: dict[str, Plan]) -> None:
         "id": "us-east",
         "label": "Newark, NJ",
         "country": "us",
-        "capabilities": ["Linodes", "GPU Linodes", "Cloud Firewall"],
+        "capabilities": ["Linodes", "GPU Linodes", "Cloud Firewall", "Placement Group"],
         "status": "ok",
         "site_type": "core",
         "resolvers": {"ipv4": "", "ipv6": ""},
         "monitors": {"alerts": [], "metrics": []},
         "placement_group_limits": {
-            "maximum_pgs_per_customer": 0,
-            "maximum_linodes_per_pg": 0,
-            "maximum_linodes_per_flexible_pg": 0,
+            "maximum_pgs_per_customer": 100,
+            "maximum_linodes_per_pg": 10,
+            "maximum_linodes_per_flexible_pg": 10,
         },
     }
 

@@ -143,7 +143,12 @@ def test_keys_and_tokens(cli: Cli) -> None:
 
 def test_the_account(cli: Cli) -> None:
     (account,) = cli("account", "view")
-    assert account["capabilities"] == ["Linodes", "GPU Linodes", "Cloud Firewall"]
+    assert account["capabilities"] == [
+        "Linodes",
+        "GPU Linodes",
+        "Cloud Firewall",
+        "Placement Group",
+    ]
     (changed,) = cli("account", "update", "--email", "pay@example.net")
     assert changed == {**account, "email": "pay@example.net"}
     assert [r["region"] for r in cli("account", "get-availability")] == [

@@ -41,6 +41,7 @@ def addresses() -> list[str]:
         "<int:webhook_id>": "1",
         "<int:firewall_id>": "1",
         "<int:device_id>": "1",
+        "<int:group_id>": "1",
         "<str:username>": "carol",
         "<path:label>": "prod",
     }.items():
@@ -50,7 +51,7 @@ def addresses() -> list[str]:
 
 def test_the_url_table_has_each_address_with_and_without_slash() -> None:
     found = addresses()
-    assert len(found) == 156
+    assert len(found) == 164
     assert {a.rstrip("/") for a in found if a.endswith("/")} == {
         a for a in found if not a.endswith("/")
     }

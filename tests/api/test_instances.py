@@ -309,7 +309,6 @@ def test_an_empty_create_misses_type_and_region(customer: Customer) -> None:
         ("kernel", "linode/grub2"),
         ("maintenance_policy", "linode/migrate"),
         ("network_helper", True),
-        ("placement_group", {"id": 5}),
         ("private_ip", True),
         ("stackscript_data", {"a": "b"}),
         ("stackscript_id", 5),

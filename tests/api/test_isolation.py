@@ -100,6 +100,16 @@ def _firewall(owner: Customer) -> int:
     return int(owner.api.post("/networking/firewalls", body).json()["id"])
 
 
+def _placement_group(owner: Customer) -> int:
+    body = {
+        "label": "theirs",
+        "region": ORDER["region"],
+        "placement_group_type": "anti_affinity:local",
+        "placement_group_policy": "strict",
+    }
+    return int(owner.api.post("/placement/groups", body).json()["id"])
+
+
 def _device(owner: Customer) -> int:
     """Put an instance on the firewall that the route's first id is of."""
     firewall = Firewall.objects.get(account=owner.account)
@@ -155,6 +165,7 @@ OWNED: dict[str, Callable[[Customer], object]] = {
     "entry_id": _place_in_line,
     "firewall_id": _firewall,
     "device_id": _device,
+    "group_id": _placement_group,
     "invoice_id": lambda owner: make_invoice(owner.account).pk,
     "address": _address,
     "disk_id": _disk,

@@ -155,6 +155,12 @@ def test_real_answers_are_as_the_document_says(
             "label": "another",
             "rules": {"inbound_policy": "DROP", "outbound_policy": "ACCEPT"},
         },
+        "/v4/placement/groups": {
+            "label": "another",
+            "region": "us-east",
+            "placement_group_type": "anti_affinity:local",
+            "placement_group_policy": "strict",
+        },
         "/v4/networking/firewalls/{firewall_id}/devices": {"type": "linode"},
         "/v4/linode/instances/{instance_id}/rebuild": {
             "image": "linode/debian12",
@@ -180,6 +186,9 @@ def test_real_answers_are_as_the_document_says(
     # One with a disk, whose password can be reset.
     made["instance_id"] = made["disk_id"] = with_a_disk(customer)
     bodies["/v4/networking/firewalls/{firewall_id}/devices"]["id"] = made["instance_id"]
+    for verb in ("assign", "unassign"):
+        linodes = {"linodes": [made["instance_id"]]}
+        bodies[f"/v4/placement/groups/{{group_id}}/{verb}"] = linodes
     made["address"] = OWNED["address"](customer)
     ids: dict[str, Any] = made | SHARED_IDS
     host = SimulatedHypervisor()

@@ -236,7 +236,7 @@ def test_the_account(client: LinodeClient) -> None:
     account = client.account()
     assert (account.company, account.capabilities) == (
         "SDK",
-        ["Linodes", "GPU Linodes", "Cloud Firewall"],
+        ["Linodes", "GPU Linodes", "Cloud Firewall", "Placement Group"],
     )
     account.email = "pay@example.net"
     assert account.save()

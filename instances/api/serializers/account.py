@@ -23,7 +23,6 @@ _NOT_SOLD = (
     "Managed Databases",
     "NodeBalancers",
     "Object Storage",
-    "Placement Group",
     "VPCs",
     "Vlans",
 )

@@ -12,7 +12,8 @@ GPU_CAPABILITY = "GPU Linodes"
 
 def capabilities_of(*, has_gpus: bool) -> list[str]:
     """Return what can be had, in Linode's words."""
-    return ["Linodes", *([GPU_CAPABILITY] if has_gpus else []), "Cloud Firewall"]
+    gpus = [GPU_CAPABILITY] if has_gpus else []
+    return ["Linodes", *gpus, "Cloud Firewall", "Placement Group"]
 
 
 def region_json(region: Region, *, has_gpus: bool) -> shapes.Region:
@@ -27,13 +28,13 @@ def region_json(region: Region, *, has_gpus: bool) -> shapes.Region:
         ],
         "status": "ok",
         "site_type": "core",
-        # There are neither resolvers, monitors nor placement groups of ours yet.
+        # There are neither resolvers nor monitors of ours yet.
         "resolvers": {"ipv4": "", "ipv6": ""},
         "monitors": {"alerts": [], "metrics": []},
         "placement_group_limits": {
-            "maximum_pgs_per_customer": 0,
-            "maximum_linodes_per_pg": 0,
-            "maximum_linodes_per_flexible_pg": 0,
+            "maximum_pgs_per_customer": settings.PLACEMENT_GROUPS_MAX,
+            "maximum_linodes_per_pg": settings.PLACEMENT_GROUP_MEMBERS_MAX,
+            "maximum_linodes_per_flexible_pg": settings.PLACEMENT_GROUP_MEMBERS_MAX,
         },
     }
 

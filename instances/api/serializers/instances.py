@@ -6,6 +6,7 @@ ModelSerializer costs ten times as much for a list (DESIGN.md section 9).
 from typing import Any
 
 from instances.api import wire
+from instances.api.serializers.placement_groups import placement_of
 from instances.api.shapes.instances import Disk, Linode, TaggedObject
 from instances.choices import Phase
 from instances.status import status_of
@@ -14,6 +15,7 @@ from instances.status import status_of
 def instance_json(instance: Any) -> Linode:
     """Needs an instance as selectors.instances_of() gives it."""
     plan = instance.plan
+    member = getattr(instance, "placement_member", None)
     return {
         "id": instance.pk,
         "label": instance.label,
@@ -60,7 +62,7 @@ def instance_json(instance: Any) -> Linode:
         "locks": [],
         # A passed-through card cannot be migrated live.
         "maintenance_policy": "linode/power_off_on",
-        "placement_group": None,
+        "placement_group": placement_of(member.group) if member else None,
         "watchdog_enabled": instance.watchdog_enabled,
     }
 

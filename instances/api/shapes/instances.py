@@ -4,6 +4,7 @@ from typing import Annotated, Required, TypedDict
 
 from instances.api.shapes.common import Moment, Tags
 from instances.api.shapes.doc import Doc
+from instances.api.shapes.placement_groups import LinodePlacement
 
 
 class Specs(TypedDict):
@@ -118,6 +119,7 @@ class LinodeCreate(TypedDict, total=False):
     metadata: Metadata
     reservation: Annotated[int, Doc("Use the capacity that this one keeps.", 5)]
     firewall_id: Annotated[int, Doc("Of /networking/firewalls.", 7)]
+    placement_group: LinodePlacement
 
 
 class LinodeUpdate(TypedDict, total=False):

@@ -7,20 +7,20 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from instances.actions import firewalls as actions
+from instances.actions.caller import Caller
 from instances.api.changes import changes_in
 from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import FIREWALL_DEVICE_FIELDS, FIREWALL_FIELDS
 from instances.api.firewall_request import (
     create_from,
     device_from,
-    label_problem,
     rules_from,
     status_problem,
     tags_problem,
 )
 from instances.api.listing import listing
 from instances.api.openapi.operations import operation
-from instances.api.parsing import body_object
+from instances.api.parsing import body_object, label_problem
 from instances.api.serializers.firewalls import (
     device_json,
     firewall_json,
@@ -38,8 +38,8 @@ class _FirewallEndpoint(Endpoint):
     category = "firewall"
 
     @property
-    def caller(self) -> actions.Caller:
-        return actions.Caller(self.account, self.username)
+    def caller(self) -> Caller:
+        return Caller(self.account, self.username)
 
     def owned(self, firewall_id: int) -> Firewall:
         """Return the account's firewall; another's is Http404."""

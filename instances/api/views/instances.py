@@ -20,7 +20,7 @@ from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import INSTANCE_FIELDS
 from instances.api.listing import listing
 from instances.api.openapi.operations import operation
-from instances.api.parsing import body_object
+from instances.api.parsing import body_object, label_problem
 from instances.api.serializers.instances import instance_json
 from instances.api.shapes import instances as shapes
 from instances.exceptions import IdempotencyConflict
@@ -75,7 +75,7 @@ class InstanceView(Endpoint):
             body_object(request),
             instance_json(instance),
             {
-                "label": _label_problem,
+                "label": label_problem,
                 "tags": _tags_problem,
                 "watchdog_enabled": _watchdog_problem,
             },
@@ -89,11 +89,6 @@ class InstanceView(Endpoint):
     def delete(self, request: Request, instance_id: int) -> Response:
         delete(owned_instance(self.account, instance_id), self.actor, self.username)
         return Response({})
-
-
-def _label_problem(value: Any) -> str | None:
-    # What a string must be like is the action's to say.
-    return None if isinstance(value, str) else "label must be a string"
 
 
 def _watchdog_problem(value: Any) -> str | None:

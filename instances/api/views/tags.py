@@ -12,7 +12,7 @@ from instances.api.endpoint import Endpoint
 from instances.api.errors import Problem
 from instances.api.listing import listing, listing_of_objects
 from instances.api.openapi.operations import operation
-from instances.api.parsing import body_object, is_storable
+from instances.api.parsing import body_object, is_id, is_storable
 from instances.api.serializers.instances import tagged_json
 from instances.api.shapes.account import Tag, TagCreate
 from instances.api.shapes.instances import TaggedObject
@@ -23,7 +23,6 @@ from instances.selectors import instances_of, tag_labels_of
 _LABEL_RULE = f"Length must be {TAG_LENGTHS[0]}-{TAG_LENGTHS[-1]} characters"
 # What Linode can tag and we do not sell; an empty list asks for nothing.
 _NOT_SOLD = ("domains", "nodebalancers", "reserved_ipv4_addresses", "volumes")
-_LARGEST_ID = 2**63 - 1
 
 
 def _tag_json(label: str) -> Tag:
@@ -70,7 +69,7 @@ def _checked(body: Mapping[str, Any]) -> tuple[str, list[int]]:
     problems: list[Problem] = []
     if not isinstance(label, str) or len(label) not in TAG_LENGTHS:
         problems.append(("label", _LABEL_RULE))
-    if not isinstance(instance_ids, list) or not all(map(_is_id, instance_ids)):
+    if not isinstance(instance_ids, list) or not all(map(is_id, instance_ids)):
         problems.append(("linodes", "linodes must be a list of ids"))
     for name, value in body.items():
         if name in _NOT_SOLD and value:
@@ -80,7 +79,3 @@ def _checked(body: Mapping[str, Any]) -> tuple[str, list[int]]:
     if problems:
         raise InvalidRequest(problems)
     return str(label), instance_ids
-
-
-def _is_id(value: Any) -> bool:
-    return type(value) is int and 0 < value <= _LARGEST_ID
