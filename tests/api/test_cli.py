@@ -120,6 +120,28 @@ def test_an_instance_lives_and_dies(
     assert [e["seen"] for e in cli("events", "list")] == [True] * 4
 
 
+def test_linodes_of_a_group_are_kept_apart(cli: Cli) -> None:
+    (group,) = cli(
+        *("placement", "group-create", "--label", "apart", "--region", "us-east"),
+        *("--placement_group_type", "anti_affinity:local"),
+        *("--placement_group_policy", "strict"),
+    )
+    (made,) = cli(
+        *("linodes", "create", "--type", "g1-gpu-rtx6000-1", "--region", "us-east"),
+        *("--image", "gpucloud/probe", "--root_pass", PASSWORD),
+        *("--placement_group.id", group["id"]),
+    )
+    assert made["placement_group"]["label"] == "apart"
+    member = ("--linodes", made["id"])
+    (without,) = cli("placement", "unassign-linode", group["id"], *member)
+    (within,) = cli("placement", "assign-linode", group["id"], *member)
+    assert (without["members"], within["members"]) == (
+        [],
+        [{"linode_id": made["id"], "is_compliant": True}],
+    )
+    assert cli("placement", "groups-list", "--label", "apart") == [within]
+
+
 def test_keys_and_tokens(cli: Cli) -> None:
     (made,) = cli("sshkeys", "create", "--label", "laptop", "--ssh_key", KEY)
     assert made["ssh_key"] == KEY

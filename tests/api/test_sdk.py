@@ -17,6 +17,9 @@ from linode_api4 import (
     LinodeClient,
     OAuthScopes,
     PersonalAccessToken,
+    PlacementGroup,
+    PlacementGroupPolicy,
+    PlacementGroupType,
     Region,
     SSHKey,
     Type,
@@ -197,6 +200,58 @@ def test_a_wrong_token_is_told_so(client: LinodeClient) -> None:
     with pytest.raises(ApiError) as refused:
         client.linode.instances()
     assert (refused.value.status, refused.value.errors) == (401, ["Invalid Token"])
+
+
+def test_linodes_of_a_group_are_kept_apart(client: LinodeClient) -> None:
+    strict = client.placement.group_create(
+        "apart",
+        client.load(Region, "us-east"),
+        PlacementGroupType.anti_affinity_local,
+        PlacementGroupPolicy.strict,
+    )
+    assert (strict.region.id, strict.members, strict.migrations) == (
+        "us-east",
+        [],
+        None,
+    )
+
+    def create(**fields: Any) -> Instance:
+        return client.linode.instance_create(
+            *("g1-gpu-rtx6000-1", "us-east", "gpucloud/probe"),
+            root_pass=PASSWORD,
+            **fields,
+        )
+
+    first = create(placement_group=strict)
+    assert first.placement_group.id == strict.id
+    with pytest.raises(ApiError) as refused:
+        create(placement_group=strict.id)
+    assert (refused.value.status, refused.value.errors) == (
+        400,
+        [
+            "No host in us-east without a Linode of placement group "
+            "apart has room for g1-gpu-rtx6000-1 right now."
+        ],
+    )
+    second = create()
+    loose = client.placement.group_create(
+        *("loose", "us-east", "anti_affinity:local", "flexible")
+    )
+    strict.unassign([first])
+    with pytest.raises(ApiError):
+        loose.assign([first, second.id], compliant_only=True)
+    loose.assign([first, second.id])
+    assert [(m.linode_id, m.is_compliant) for m in loose.members] == [
+        *((first.id, True), (second.id, False))
+    ]
+    assert not loose.is_compliant
+    with pytest.raises(ApiError):
+        loose.delete()
+    strict.label = "far"
+    assert strict.save()
+    assert [g.label for g in client.placement.groups()] == ["far", "loose"]
+    (found,) = client.placement.groups(PlacementGroup.label == "far")
+    assert found.delete()
 
 
 def test_keys_and_tokens(client: LinodeClient) -> None:
