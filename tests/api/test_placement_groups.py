@@ -132,8 +132,6 @@ def test_a_group_lives_and_dies(customer: Customer, shop: dict[str, Plan]) -> No
             ("region", "region is not valid"),
             ("placement_group_type",
              "affinity:local cannot be had yet; take anti_affinity:local"),
-            ("placement_group_policy", "placement_group_policy is required"),
-        ][:2] + [
             ("placement_group_policy", "placement_group_policy must be strict or flexible"),
         ]),
         ({**STRICT, "placement_group_type": 5},

@@ -1,6 +1,8 @@
 """Kernels, addresses of the account, and single disks and addresses of a Linode."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +106,18 @@ def test_a_disk_is_found_by_its_own_id_alone(
 
     assert customer.api.get(f"{path}/{listed['id']}").json() == listed
     assert customer.api.get(f"{path}/{listed['id'] + 1}").status_code == 404
+
+
+def test_what_the_documentation_says_is_not_here_is_not(
+    customer: Customer, linode: int
+) -> None:
+    text = Path("docs/api.md").read_text()
+    (section,) = re.findall(r'<a id="not-here">(.*?)\n## ', text, re.DOTALL)
+    paths = re.findall(r"`(/[^`]+)`", section.split("405")[0])
+    assert len(paths) > 20
+
+    found = [path.format(id=linode, username=customer.username) for path in paths]
+
+    assert {
+        path: customer.api.get(path).status_code for path in found
+    } == dict.fromkeys(found, 404)

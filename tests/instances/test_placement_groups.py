@@ -267,13 +267,13 @@ def test_assigned_instances_stay_where_they_are(account: Account, plan: Plan) ->
     make_host(cards_per_node=(4,), cores_per_node=8)
     caller = Caller(account, "tester")
     first, second = (launched(account, plan) for _ in range(2))
+    both = [first.pk, second.pk]
     strict = make_group(account)
     flexible = make_group(account, PlacementPolicy.FLEXIBLE, label="loose")
 
     for group, only in ((strict, False), (flexible, True)):
         with pytest.raises(InvalidRequest) as refused:
-            ids = [first.pk, second.pk]
-            actions.assign(caller, group, ids, compliant_only=only)
+            actions.assign(caller, group, both, compliant_only=only)
         assert refused.value.errors == [
             (
                 "linodes",
@@ -401,11 +401,16 @@ def test_launch_without_a_group_asks_nothing_about_groups(
 # The database's own word: what code could do wrong.
 
 
+@transaction.atomic
+def checked_at_once(work: Any) -> None:
+    work()
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
 def refused_by(name: str, work: Any) -> None:
-    with pytest.raises(IntegrityError) as refused, transaction.atomic():
-        work()
-        with connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    with pytest.raises(IntegrityError) as refused:
+        checked_at_once(work)
     cause: Any = refused.value.__cause__
     assert cause.diag.constraint_name == name
 
