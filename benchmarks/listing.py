@@ -25,7 +25,8 @@ _SHOWN = (
     *("updated_at", "watchdog_enabled", "has_user_data", "ipv4", "ipv6_prefix"),
     *("plan__slug", "plan__vcpus", "plan__memory_mib", "plan__disk_mib"),
     *("plan__transfer_gb", "plan__cards", "region__slug", "image__slug"),
-    "next_image__slug",
+    *("next_image__slug", "placement_member__group__id"),
+    *("placement_member__group__label", "placement_member__group__policy"),
 )
 
 

@@ -32,12 +32,6 @@ def why_not(request: Request, region: Region, apart: Apart = ANYWHERE) -> NoFit:
     return NoFit(tuple(groups))
 
 
-def _occupied_group(region: Region, apart: Apart) -> list[Refused]:
-    rows = accepting_hosts().filter(region=region, pk__in=apart.host_ids)
-    names = tuple(rows.order_by("name").values_list("name", flat=True))
-    return [Refused((Occupied(apart.group),), len(names), names)] if names else []
-
-
 def _open_groups(request: Request, region: Region, apart: Apart) -> list[Refused]:
     free = accepting_hosts().filter(region=region).exclude(pk__in=apart.host_ids)
     rows = free.order_by().values("free_shape")
@@ -54,6 +48,12 @@ def _open_groups(request: Request, region: Region, apart: Apart) -> list[Refused
         both = sorted([*known.names, *names])[:NAMED]
         found[reasons] = Refused(reasons, known.hosts + hosts, tuple(both))
     return list(found.values())
+
+
+def _occupied_group(region: Region, apart: Apart) -> list[Refused]:
+    rows = accepting_hosts().filter(region=region, pk__in=apart.host_ids)
+    names = tuple(rows.order_by("name").values_list("name", flat=True))
+    return [Refused((Occupied(apart.group),), len(names), names)] if names else []
 
 
 def _closed_groups(region: Region) -> list[Refused]:

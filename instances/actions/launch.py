@@ -163,6 +163,7 @@ def _launch(order: LaunchOrder) -> Instance:
     else:
         _claim(instance, why, seating)
     if seating is not None:
+        # A claim made just now keeps apart already; a reservation is where it is.
         seating.seat(instance, "reservation", "What this reservation holds")
         tell(
             seating.group, EventAction.PLACEMENT_GROUP_ASSIGN, order.username, instance
