@@ -47,6 +47,7 @@ class StaffAdminSite(UnfoldAdminSite):
         return super().index(request, context)
 
     def extra_urls(self) -> list[URLPattern]:
+        from gpucloud_site.monitoring.views import health_page
         from instances.admin.capacity_page import capacity_page
         from instances.admin.consumer import show_consumer
         from instances.admin.fleet_page import fleet_page
@@ -58,6 +59,7 @@ class StaffAdminSite(UnfoldAdminSite):
             path("launch/", self.admin_view(launch_page), name="launch"),
             path("capacity/", self.admin_view(capacity_page), name="capacity"),
             path("fleet/", self.admin_view(fleet_page), name="fleet"),
+            path("health/", self.admin_view(health_page), name="health"),
             path("reports/", self.admin_view(report_index), name="reports"),
             path("reports/<slug:name>/", self.admin_view(report_page), name="report"),
             path("usage/", self.admin_view(usage_page), name="usage"),

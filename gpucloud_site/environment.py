@@ -1,6 +1,7 @@
 """Typed readers of the process environment; a missing or bad value names itself."""
 
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,28 @@ def required(name: str, hint: str) -> str:
 def text(name: str, *, default: str) -> str:
     """Return the value of `name`; the default if it is absent or empty."""
     return str(_env.str(name, default="") or default)
+
+
+def secret(name: str, *, minimum: int) -> str:
+    """Return the value of `name`, empty if it is absent; else of at least `minimum` signs."""
+    value = text(name, default="")
+    if value and len(value) < minimum:
+        raise ImproperlyConfigured(
+            f"{name} is too short. Set it to {minimum} or more random characters."
+        )
+    return value
+
+
+def networks(name: str, *, default: str) -> list[IPv4Network | IPv6Network]:
+    """Return the comma-separated networks of `name`, such as 10.0.0.0/8; "none" is none."""
+    value = text(name, default=default)
+    words = [] if value == "none" else value.split(",")
+    try:
+        return [ip_network(word.strip()) for word in words]
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{name} is not valid: {error}. Set it to networks, such as {default}, or none."
+        ) from error
 
 
 def lab_text(name: str, what: str, *, is_lab: bool) -> str:

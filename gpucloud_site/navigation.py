@@ -6,6 +6,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
+from gpucloud_site.monitoring.views import PERMISSION as HEALTH_PERMISSION
 from instances.admin.capacity_page import PERMISSIONS as CAPACITY_PERMISSIONS
 from instances.admin.fleet_page import PERMISSIONS as FLEET_PERMISSIONS
 from instances.admin.reports import PERMISSION as REPORTS_PERMISSION
@@ -146,6 +147,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         ),
         _item("Fleet map", "grid_view", "admin:fleet", *FLEET_PERMISSIONS),
         _item("Capacity", "donut_small", "admin:capacity", *CAPACITY_PERMISSIONS),
+        _item("Health", "monitor_heart", "admin:health", HEALTH_PERMISSION),
         _item("Reports", "query_stats", "admin:reports", REPORTS_PERMISSION),
         _item("Usage", "payments", "admin:usage", *USAGE_PERMISSIONS),
     ]

@@ -10,12 +10,19 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
 
-from instances.capacity import RegionCards, cards_by_region, sellable_everywhere
-from instances.choices import ENDED_JOB_STATES, StepState
-from instances.models import Job, Plan
+from gpucloud_site.figures import (
+    fleet_figures,
+    hosts,
+    open_alerts,
+    open_discrepancies,
+    open_jobs,
+    silent_hosts,
+)
+from instances.capacity import RegionCards
+from instances.choices import StepState
+from instances.models import Plan
 from instances.reports.fleet import held_share
-from inventory.choices import HostConnection, HostPolicy
-from inventory.models import Alert, Discrepancy, Host, Region
+from inventory.models import Region
 
 ROWS_SHOWN = 10
 HELD_DAYS = 30
@@ -69,28 +76,24 @@ def overview_for(request: HttpRequest) -> dict[str, Any]:
 
 
 def _fleet() -> dict[str, Any]:
-    plans = list(Plan.objects.filter(is_sold=True).select_related("gpu_model"))
-    counted = cards_by_region(plans)
-    fits = sellable_everywhere(plans)
+    figures = fleet_figures()
     return {
         "has_fleet": True,
         "held_days": HELD_DAYS,
         "held_share": held_share(HELD_DAYS),
-        "sums": _numbers(counted, None),
+        "sums": _numbers(figures.cards, None),
         "region_rows": [
-            RegionRow(row.region, _numbers([row], row.region)) for row in counted
+            RegionRow(row.region, _numbers([row], row.region)) for row in figures.cards
         ],
         "plan_rows": [
             PlanRow(
                 plan,
                 [
-                    _plan_number(
-                        plan, row.region, fits.get(row.region.pk, {}).get(plan.slug, 0)
-                    )
-                    for row in counted
+                    _plan_number(plan, row.region, figures.fitting(row, plan))
+                    for row in figures.cards
                 ],
             )
-            for plan in plans
+            for plan in figures.plans
         ],
     }
 
@@ -140,9 +143,9 @@ def _plan_number(plan: Plan, region: Region, fits: int) -> Number:
 
 
 def _jobs() -> dict[str, Any]:
-    open_jobs = Job.objects.exclude(state__in=ENDED_JOB_STATES)
     jobs = list(
-        open_jobs.select_related("instance__account", "card__host")
+        open_jobs()
+        .select_related("instance__account", "card__host")
         .prefetch_related("steps")
         .order_by("pk")[:ROWS_SHOWN]
     )
@@ -154,27 +157,19 @@ def _jobs() -> dict[str, Any]:
         job.now_at = current.label if current else ""  # type: ignore[attr-defined]
         job.age_s = int((now - job.created_at).total_seconds())  # type: ignore[attr-defined]
         job.done_text = f"{len(done)} of {len(steps)}"  # type: ignore[attr-defined]
-    return {"shows_jobs": True, "jobs": jobs, "job_total": open_jobs.count()}
+    return {"shows_jobs": True, "jobs": jobs, "job_total": open_jobs().count()}
 
 
 def _hosts() -> dict[str, Any]:
-    hosts = Host.objects.exclude(policy=HostPolicy.RETIRED)
-    silent = hosts.exclude(connection=HostConnection.OK)
     return {
         "shows_hosts": True,
-        "host_total": hosts.count(),
-        "silent_hosts": list(silent.select_related("region")[:ROWS_SHOWN]),
-        "silent_total": silent.count(),
-        "discrepancies": list(
-            Discrepancy.objects.filter(resolved_at=None).select_related("host")[
-                :ROWS_SHOWN
-            ]
-        ),
-        "discrepancy_total": Discrepancy.objects.filter(resolved_at=None).count(),
+        "host_total": hosts().count(),
+        "silent_hosts": list(silent_hosts().select_related("region")[:ROWS_SHOWN]),
+        "silent_total": silent_hosts().count(),
+        "discrepancies": list(open_discrepancies().select_related("host")[:ROWS_SHOWN]),
+        "discrepancy_total": open_discrepancies().count(),
         "alerts": list(
-            Alert.objects.filter(cleared_at=None).select_related(
-                "host", "card__host", "region"
-            )[:ROWS_SHOWN]
+            open_alerts().select_related("host", "card__host", "region")[:ROWS_SHOWN]
         ),
-        "alert_total": Alert.objects.filter(cleared_at=None).count(),
+        "alert_total": open_alerts().count(),
     }

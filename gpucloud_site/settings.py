@@ -113,6 +113,12 @@ WEBHOOK_DEADLINE_S = environment.whole_number(
 WEBHOOKS_PRIVATE = LAB and environment.boolean(
     "GPUCLOUD_WEBHOOKS_PRIVATE", default=False
 )
+# Metrics and the details of health: who may read them beside the token's holder, who comes
+# straight from these networks and through no proxy.
+METRICS_TOKEN = environment.secret("GPUCLOUD_METRICS_TOKEN", minimum=32)
+METRICS_NETWORKS = environment.networks(
+    "GPUCLOUD_METRICS_NETWORKS", default="127.0.0.0/8,::1/128"
+)
 DATABASES = {
     "default": {
         **environment.postgresql("DATABASE_URL"),
@@ -153,6 +159,8 @@ INSTALLED_APPS = [
     "flags",
 ]
 MIDDLEWARE = [
+    # First: whatever goes wrong in the others is logged with the request's id.
+    "gpucloud_site.request_ids.request_ids",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -220,6 +228,8 @@ CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+# Probes and scrapers come straight to the process, not through the proxy.
+SECURE_REDIRECT_EXEMPT = [r"^health/(live|ready)$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -327,13 +337,15 @@ Q_CLUSTER = {
     "cache": "default",
 }
 
+LOG_FORMAT = environment.one_of("GPUCLOUD_LOG_FORMAT", ("text", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "text": {"()": "gpucloud_site.logs.TextLines"},
+        "json": {"()": "gpucloud_site.logs.JsonLines"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }
 

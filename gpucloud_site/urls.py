@@ -4,7 +4,12 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView, TemplateView
 
+from gpucloud_site.monitoring.views import live, metrics, ready
+
 urlpatterns = [
+    path("health/live", live),
+    path("health/ready", ready),
+    path("metrics", metrics),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path(

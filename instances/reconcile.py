@@ -28,6 +28,7 @@ from instances.domain_xml import DomainSpec
 from instances.jobs.card_records import maintenance_uuid
 from instances.jobs.leases import end_waiting
 from instances.lifecycle import advance
+from instances.log_context import about
 from instances.models import Instance, Job, Reservation
 from instances.release import release_all
 from instances.selectors import specs_of
@@ -115,6 +116,15 @@ def reconcile(
     nothing else about it changes. go_on: is given the jobs that wait for a host which was
     silent, in the transaction that says that it no longer is.
     """
+    with about(host=host_id):
+        return _reconcile(host_id, hypervisor, go_on)
+
+
+def _reconcile(
+    host_id: int,
+    hypervisor: Hypervisor | None,
+    go_on: Callable[[Iterable[int]], None],
+) -> list[Discrepancy]:
     host = Host.objects.get(pk=host_id)
     began = clock()
     try:

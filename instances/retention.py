@@ -50,6 +50,8 @@ KEPT_FOR_EVER = frozenset(
         # Rows that go with another: with their job, their token, their use.
         *("instances.JobStep", "instances.TokenRate", "instances.SeedSettings"),
         *("instances.PendingResize", "instances.RegionPrice"),
+        # As many as there are kinds of steps, and parts of an installation.
+        *("instances.WorkDuration", "instances.Heartbeat"),
         # Their customers' own, until they delete them or what is on them.
         *("instances.Firewall", "instances.FirewallDevice"),
         *("instances.PlacementGroup", "instances.PlacementMember"),

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.conf import settings
+from django.db.models import Count, Min
+from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule, Task  # noqa: TID251
 from django_q.tasks import async_task, result  # noqa: TID251
 
 from instances import (
     filter_work,
+    heartbeats,
     holds,
     image_catalogue,
     invoicing,
@@ -50,6 +53,7 @@ def run_job(job_id: int) -> None:
 
 def enqueue_due_jobs() -> int:
     """Deliver again what was lost or postponed; returns how many."""
+    heartbeats.beat(heartbeats.WORKERS)
     job_ids = leases.due_jobs()
     enqueue_jobs(job_ids)
     for image_id in image_catalogue.due_images():
@@ -130,6 +134,20 @@ def reconcile_host(host_id: int) -> int:
     filter_work.sweep(host_id)
     enqueue_jobs((*watchdog.revive(host_id), *card_work.plan(host_id)))
     return len(found)
+
+
+def queue_depth() -> tuple[int, float]:
+    """Return how many tasks wait for a worker, and for how many seconds the oldest does.
+
+    A lock in the future is of a task that a cluster has taken, or that is for later.
+    """
+    depth, oldest = (
+        OrmQ.objects.filter(lock__lt=Now())
+        .aggregate(depth=Count("pk"), oldest=Min("lock"))
+        .values()
+    )
+    now = timezone.now()
+    return depth, max((now - oldest).total_seconds(), 0.0) if oldest else 0.0
 
 
 def answer() -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
@@ -47,6 +47,21 @@ def due_jobs() -> list[int]:
         .filter(created_at__lt=Now() - _FRESH)
         .order_by("pk")
         .values_list("pk", flat=True)
+    )
+
+
+def waiting_jobs() -> QuerySet[Job]:
+    """Return the jobs that nobody has begun and that wait for a worker, nothing else."""
+    earlier = Job.objects.filter(pk__lt=OuterRef("pk")).exclude(
+        state__in=ENDED_JOB_STATES
+    )
+    return (
+        Job.objects.filter(state=JobState.QUEUED, lease_token=None)
+        .filter(Q(not_before=None) | Q(not_before__lt=Now()))
+        .filter(
+            ~Exists(earlier.filter(instance=OuterRef("instance"))),
+            ~Exists(earlier.filter(card=OuterRef("card"))),
+        )
     )
 
 

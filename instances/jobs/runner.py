@@ -25,6 +25,7 @@ from instances.choices import (
     StepState,
 )
 from instances.cluster_signs import is_told_to_stop
+from instances.durations import count_job, count_step
 from instances.exceptions import JobAbandoned, LeaseLost, StepFailed, WorkerStopping
 from instances.jobs import card_work, leases, progress
 from instances.jobs.failure import Failure
@@ -33,6 +34,7 @@ from instances.jobs.queueing import queue, write_steps
 from instances.jobs.steps import Step
 from instances.jobs.subjects import Connector, subject_of
 from instances.jobs.workflows import UNDONE_ON_FAILURE, WAITS_FOR_HOST, WORKFLOWS
+from instances.log_context import about
 from instances.models import Instance, Job, JobStep
 from inventory import host_state
 from inventory.exceptions import HostUnreachable, HypervisorError, VolumeBusy
@@ -75,14 +77,16 @@ def run(job_id: int, connect_to: Connector = connect) -> list[int]:
     """
     if is_told_to_stop():
         return [job_id]
-    lease = acquire(job_id)
-    if lease is None:
-        return []
-    try:
-        return _work(lease, connect_to)
-    except LeaseLost:
-        logger.warning("job %s was taken over by another worker", job_id)
-        return []
+    with about(job=job_id):
+        lease = acquire(job_id)
+        if lease is None:
+            return []
+        with about(instance=lease.job.instance_id, card=lease.job.card_id):
+            try:
+                return _work(lease, connect_to)
+            except LeaseLost:
+                logger.warning("job %s was taken over by another worker", job_id)
+                return []
 
 
 def _work(lease: Lease, connect_to: Connector) -> list[int]:
@@ -236,6 +240,8 @@ class _Worker:
             JobStep.objects.filter(pk=row.pk).update(
                 state=state, finished_at=Now(), detail=detail
             )
+            if state is not StepState.UNDONE:
+                count_step(row.pk)
 
     def _attempt(self, step: Step[Any], act: Callable[[Any], None]) -> Failure | None:
         """Call the step's do or undo, with patience for a host that does not answer."""
@@ -318,3 +324,5 @@ class _Worker:
             else:
                 self.job.refresh_from_db(fields=["internal_detail"])
                 self.subject.failed(self.job.internal_detail)
+            count_job(self.job.pk)
+        logger.info("job %s: %s %s", self.job.pk, self.kind, state)

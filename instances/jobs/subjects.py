@@ -27,6 +27,7 @@ from instances.jobs.context import Machine, StepContext, WantedFilter
 from instances.jobs.failure import Failure
 from instances.jobs.records import InstanceRecords
 from instances.jobs.storage_records import InstanceStorage
+from instances.log_context import note
 from instances.models import Image, Instance, Job, JobStep, PendingResize
 from instances.selectors import (
     as_resized,
@@ -97,6 +98,7 @@ class InstanceSubject:
         machine, storage, next_storage = None, None, None
         next_machine, next_disk_bytes = None, 0
         if host is not None and spec is not None:
+            note(host=host.pk)
             machine = Machine(self.connect_to(host.libvirt_uri), spec)
             setup = setup_of(host)
             storage = _storage(instance, instance.image, host, setup, self.job)
@@ -188,6 +190,7 @@ class CardSubject:
 
     def context(self) -> CardContext:
         card = self._card()
+        note(host=card.host_id)
         return CardContext(
             DatabaseCardRecords(self.job),
             under_check(card, is_scrubbed=self.job.kind == JobKind.SANITISE),

@@ -8,6 +8,7 @@ from instances.models.firewall import Firewall, FirewallDevice
 from instances.models.instance import Instance, SeedSettings
 from instances.models.invoice import Invoice, InvoicedMonth, InvoiceItem
 from instances.models.job import Job, JobStep
+from instances.models.observability import Heartbeat, WorkDuration
 from instances.models.placement_group import PlacementGroup, PlacementMember
 from instances.models.quota import GpuQuota
 from instances.models.refusal import RefusedDemand
@@ -26,6 +27,7 @@ __all__ = [
     "Firewall",
     "FirewallDevice",
     "GpuQuota",
+    "Heartbeat",
     "HostImage",
     "Image",
     "Instance",
@@ -49,4 +51,5 @@ __all__ = [
     "WaitlistEntry",
     "Webhook",
     "WebhookDelivery",
+    "WorkDuration",
 ]

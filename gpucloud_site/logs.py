@@ -1,0 +1,66 @@
+"""How a line of the log is written: as text or JSON, with its ids and without secrets.
+
+Nothing here logs a secret on purpose. What is masked may come in an error's words: of a
+database that quotes the row which it refused, or of a client that quotes a header.
+"""
+
+import json
+import logging
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from instances.log_context import current_ids
+
+_MASK = "***"
+_SECRETS = (
+    # PostgreSQL, of a row that a constraint refused: all its values.
+    (re.compile(r"Failing row contains \(.*\)", re.DOTALL), f"Failing row: {_MASK}"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {_MASK}"),
+    (re.compile(r"whsec_[A-Za-z0-9+/=]+"), _MASK),
+    # crypt(5) hashes.
+    (re.compile(r"\$(?:6|y|argon2id)\$[^\s'\"]+"), _MASK),
+    (re.compile(r"(\w+://[^\s:/@]*):[^\s@/]+@"), rf"\1:{_MASK}@"),
+    (
+        re.compile(
+            r"(?i)((?:pass(?:word)?|root_pass|secret|token|user_data)[\"']?\s*[:=]\s*)"
+            r"(\"[^\"]*\"|'[^']*'|[^\s,;}]+)"
+        ),
+        rf"\1{_MASK}",
+    ),
+)
+
+
+def masked(text: str) -> str:
+    """Return `text` without what looks like a secret."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+class TextLines(logging.Formatter):
+    """For people: the ids stand at the end of the first line."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s%(ids)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = " ".join(f"{name}={each}" for name, each in current_ids().items())
+        record.ids = f" [{told}]" if told else ""
+        return masked(super().format(record))
+
+
+class JsonLines(logging.Formatter):
+    """One object a line: at, level, logger, message, the ids, and error with traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": masked(record.getMessage()),
+            **current_ids(),
+        }
+        if record.exc_info:
+            line["error"] = masked(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False)
