@@ -107,9 +107,15 @@ def one_of(name: str, choices: tuple[str, ...]) -> str:
     return word
 
 
+def list_of(name: str) -> list[str]:
+    """Return the comma-separated words of `name`; none if it is absent."""
+    return [word.strip() for word in text(name, default="").split(",") if word.strip()]
+
+
 def words(name: str, hint: str) -> list[str]:
     """Return the comma-separated words of `name`, at least one."""
-    found = [word.strip() for word in required(name, hint).split(",") if word.strip()]
+    required(name, hint)
+    found = list_of(name)
     if not found:
         raise ImproperlyConfigured(f"{name} is empty. Set it to {hint}.")
     return found

@@ -38,6 +38,15 @@ def masked(text: str) -> str:
     return text
 
 
+def ids_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what a line is about.
+
+    Django tells of a refused request once its middleware are done, with the request.
+    """
+    request = getattr(getattr(record, "request", None), "request_id", None)
+    return ({"request": request} if request else {}) | current_ids()
+
+
 class TextLines(logging.Formatter):
     """For people: the ids stand at the end of the first line."""
 
@@ -45,7 +54,7 @@ class TextLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s%(ids)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        told = " ".join(f"{name}={each}" for name, each in current_ids().items())
+        told = " ".join(f"{name}={each}" for name, each in ids_of(record).items())
         record.ids = f" [{told}]" if told else ""
         return masked(super().format(record))
 
@@ -59,7 +68,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": masked(record.getMessage()),
-            **current_ids(),
+            **ids_of(record),
         }
         if record.exc_info:
             line["error"] = masked(self.formatException(record.exc_info))

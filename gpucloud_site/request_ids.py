@@ -21,6 +21,7 @@ def request_ids(answer: Answer) -> Answer:
     def with_id(request: HttpRequest) -> HttpResponse:
         given = request.headers.get(HEADER, "")
         request_id = given if _GOOD.fullmatch(given) else uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]
         with about(request=request_id):
             response = answer(request)
         response[HEADER] = request_id

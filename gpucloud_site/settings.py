@@ -14,6 +14,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = environment.required(
     "GPUCLOUD_SECRET_KEY", "50 or more random characters, kept secret"
 )
+# Keys of before: what was sealed or signed under them can still be read.
+SECRET_KEY_FALLBACKS = environment.list_of("GPUCLOUD_SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = environment.words(
     "GPUCLOUD_ALLOWED_HOSTS", "the site's host names, separated by commas"
 )

@@ -1,7 +1,6 @@
 """Secrets of webhooks: made, sealed for the database, and used to sign.
 
-They are needed in clear to sign with, so they cannot be digests as tokens are: they are
-encrypted with a key made of SECRET_KEY, which no copy of the database holds. What is
+They are needed in clear to sign with, so they cannot be digests as tokens are. What is
 signed and how is that of Standard Webhooks 1.0 (standardwebhooks.com, "Signature scheme"),
 so that customers check it with its libraries.
 """
@@ -11,18 +10,11 @@ import hashlib
 import hmac
 import secrets
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
-from django.utils.encoding import force_bytes
+from instances.sealing import seal, unseal
 
 _PREFIX = "whsec_"
 _BYTES = 32
-
-
-class SecretLost(Exception):
-    """It was sealed under a SECRET_KEY that is no longer known."""
+_PURPOSE = "webhook secrets"
 
 
 def new_secret() -> str:
@@ -31,15 +23,12 @@ def new_secret() -> str:
 
 
 def sealed(secret: str) -> str:
-    return _box().encrypt(secret.encode()).decode()
+    return seal(secret.encode(), _PURPOSE).decode()
 
 
 def opened(sealed_secret: str) -> str:
     """Return the secret. Raises SecretLost."""
-    try:
-        return _box().decrypt(sealed_secret.encode()).decode()
-    except InvalidToken as error:
-        raise SecretLost from error
+    return unseal(sealed_secret.encode(), _PURPOSE).decode()
 
 
 def signature(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str:
@@ -48,13 +37,3 @@ def signature(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str
     signed = f"{delivery_id}.{timestamp}.".encode() + body
     digest = hmac.new(key, signed, hashlib.sha256).digest()
     return f"v1,{base64.b64encode(digest).decode()}"
-
-
-def _box() -> MultiFernet:
-    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return MultiFernet([Fernet(_key_of(key)) for key in keys])
-
-
-def _key_of(secret_key: str | bytes) -> bytes:
-    derived = HKDF(SHA256(), _BYTES, salt=None, info=b"gpucloud webhook secrets")
-    return base64.urlsafe_b64encode(derived.derive(force_bytes(secret_key)))

@@ -22,7 +22,8 @@ from instances.event_document import event_json, event_of
 from instances.exceptions import PrivateAddress, Unreachable
 from instances.models import Event, Webhook, WebhookDelivery
 from instances.outbound import ask, connected, shown
-from instances.webhook_secrets import SecretLost, opened, signature
+from instances.sealing import SecretLost
+from instances.webhook_secrets import opened, signature
 
 # About half a day with the pauses below.
 MOST_FAILURES = 20

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from instances.models import Account, Image, Instance, Plan, SeedSettings, SSHKey
+from instances.sealed_user_data import sealed_user_data
 from instances.ssh_keys import UnfitKey, canonical
 
 # Linode API v4, "Create a Linode": metadata.user_data.
@@ -94,5 +95,5 @@ def keep(settings: GuestSettings, instance: Instance) -> None:
         instance=instance,
         authorized_keys=list(dict.fromkeys(keys)),
         password_hash=settings.password_hash,
-        user_data=settings.user_data,
+        user_data=sealed_user_data(settings.user_data),
     )

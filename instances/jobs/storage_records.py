@@ -19,6 +19,8 @@ from instances.exceptions import ImageUnusable, StepFailed
 from instances.guest_disk import DiskPlan
 from instances.image_store import forget, local_file
 from instances.models import HostImage, Image, Instance, SeedSettings
+from instances.sealed_user_data import opened_user_data, sealed_user_data
+from instances.sealing import SecretLost
 from inventory.address_claims import open_address_of
 from inventory.models import Host
 
@@ -111,7 +113,7 @@ class InstanceStorage:
                 hostname=hostname_of(self.instance.label),
                 authorized_keys=tuple(settings.authorized_keys),
                 password_hash=settings.password_hash,
-                user_data=bytes(settings.user_data),
+                user_data=_user_data_of(settings),
                 network=self._network(),
                 password_reset=self.reset,
             )
@@ -130,7 +132,8 @@ class InstanceStorage:
 
     def recall(self, files: dict[str, bytes]) -> None:
         SeedSettings.objects.filter(instance=self.instance).update(
-            authorized_keys=list(keys_in(files)), user_data=files["user-data"]
+            authorized_keys=list(keys_in(files)),
+            user_data=sealed_user_data(files["user-data"]),
         )
 
     def _network(self) -> NetworkSettings | None:
@@ -159,3 +162,14 @@ class InstanceStorage:
 
 def _lease_end() -> object:
     return Now() + timedelta(seconds=UPLOAD_LEASE_S)
+
+
+def _user_data_of(settings: SeedSettings) -> bytes:
+    try:
+        return opened_user_data(bytes(settings.user_data))
+    except SecretLost as error:
+        raise StepFailed(
+            "What the machine was to be set up with can no longer be read.",
+            "its user data was sealed under a SECRET_KEY that is no longer known: keep "
+            "the old one in GPUCLOUD_SECRET_KEY_FALLBACKS while work is open",
+        ) from error

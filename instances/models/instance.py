@@ -140,6 +140,7 @@ class SeedSettings(models.Model):
     """What only the guest may know, from the request until its seed is in use.
 
     The row goes when the job that uses it ends. password_hash: SHA-512 crypt.
+    user_data: sealed (instances.sealed_user_data).
     """
 
     instance = models.OneToOneField(

@@ -11,6 +11,7 @@ from passlib.hash import sha512_crypt
 from pytest_django import Settings
 
 from instances.models import Image, Instance, Plan, SeedSettings
+from instances.sealed_user_data import opened_user_data
 from instances.selectors import spec_of
 from inventory.models import AddressClaim, Host
 from tests.api.builders import Customer, errors_of
@@ -54,7 +55,7 @@ def test_password_becomes_a_hash_before_it_is_stored(
     kept = SeedSettings.objects.get()
     assert sha512_crypt.verify(PASSWORD, kept.password_hash)
     assert kept.authorized_keys == [f"{ED25519} me"]
-    assert bytes(kept.user_data) == b"\x00\xff"
+    assert opened_user_data(bytes(kept.user_data)) == b"\x00\xff"
     rows = [str(vars(row)) for row in (kept, Instance.objects.get())]
     assert not any(PASSWORD in row for row in rows)
 
@@ -97,7 +98,7 @@ def test_create_from_a_reservation_has_address_disk_and_settings(
     assert made.status_code == 200
     assert made.json()["ipv4"] == ["10.9.0.10"]
     instance = Instance.objects.get()
-    assert bytes(instance.seed_settings.user_data) == b"x"
+    assert opened_user_data(bytes(instance.seed_settings.user_data)) == b"x"
     spec = spec_of(instance)
     assert spec is not None
     assert spec.nic is not None

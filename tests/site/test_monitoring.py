@@ -416,6 +416,15 @@ def test_request_has_one_id_in_and_out(given: str, kept: bool) -> None:
     assert re.fullmatch(r"[A-Za-z0-9._-]{8,64}", told)
 
 
+def test_line_of_a_refused_request_tells_the_id_of_its_answer(
+    db: None, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    answer = Client().get("/v4/no-such-thing")
+
+    (line,) = [each for each in lines() if each["logger"] == "django.request"]
+    assert line["request"] == answer["X-Request-Id"]
+
+
 def test_note_ends_with_what_it_is_within() -> None:
     with about(job=1):
         with about(instance=None):
