@@ -24,7 +24,7 @@ from inventory.models import (
     PciId,
     Region,
 )
-from inventory.preflight import problem_of
+from inventory.preflight import problem_of, weakness_of
 from inventory.topology import HostFacts, NodeFacts
 
 # What claims may take of a node is rounded down to this: hosts of one make differ by a few
@@ -95,10 +95,10 @@ def _check_order(order: EnrolmentOrder) -> Region:
         problems.append(f"region: {order.region!r} is not known (known: {known})")
     if problem := problem_of(order.uri):
         problems.append(f"URI: {problem}")
-    if order.uri.startswith("qemu+tcp://") and not settings.LAB:
+    if (weakness := weakness_of(order.uri)) and not settings.LAB:
         problems.append(
-            "URI: qemu+tcp is neither encrypted nor authenticated; use qemu+tls, or set "
-            "GPUCLOUD_LAB=true on a test installation"
+            f"URI: {weakness}; use qemu+tls://HOST/system, or set GPUCLOUD_LAB=true on a "
+            "test installation"
         )
     if region is None or problems:
         raise EnrolmentRefused(problems)

@@ -32,6 +32,20 @@ def problem_of(uri: str) -> str:
     return ""
 
 
+def weakness_of(uri: str) -> str:
+    """Return why what answers at `uri` may be anybody, empty if it is known who does."""
+    if uri.startswith("qemu+tcp://"):
+        return "qemu+tcp is neither encrypted nor authenticated"
+    # libvirt remote "no_verify", and "known_hosts_verify" of its SSH libraries.
+    for word in re.findall(r"[?&;]\s*([^&;]+)", unquote(uri)):
+        name, _, value = (part.strip().lower() for part in word.partition("="))
+        if name == "no_verify" and value != "0":
+            return "no_verify takes any server for the host"
+        if name == "known_hosts_verify" and value != "normal":
+            return f"known_hosts_verify={value} takes any server for the host"
+    return ""
+
+
 def way_to(uri: str) -> str:
     """Return what to look at when nobody answers at `uri`, by its transport."""
     return _WAYS.get(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from inventory.preflight.addresses import weakness_of
 from inventory.preflight.report import CheckLine, HostReport, Verdict
 
 # Debian 11's pair, the oldest that a distribution still mends. Older ones lack what
@@ -15,14 +16,15 @@ VPD_LIBVIRT = 7_009_000
 
 def connection(report: HostReport) -> Iterator[CheckLine]:
     text = f"{report.uri} answers"
-    if not report.uri.startswith("qemu+tcp://"):
+    weakness = weakness_of(report.uri)
+    if not weakness:
         yield CheckLine("connection", Verdict.PASS, text)
         return
     yield CheckLine(
         "connection",
         Verdict.WARN if report.is_lab else Verdict.FAIL,
-        f"{text}, but qemu+tcp is neither encrypted nor authenticated",
-        "Use qemu+tls or qemu+ssh; TCP is for labs (GPUCLOUD_LAB=true).",
+        f"{text}, but {weakness}",
+        "Use qemu+tls or qemu+ssh; this is for labs (GPUCLOUD_LAB=true).",
     )
 
 

@@ -109,6 +109,7 @@ OPENS = {
     "flags/flag/": {"Admins"},
     "auth/user/add/": {"Admins"},
     "reports/": {"Product managers", "Admins"},
+    "health/": {"Support", "Staff", "Fleet operators", "Admins"},
     "usage/": {"Support", "Staff", "Admins"},
 }
 

@@ -4,6 +4,7 @@ The virtual GPU host emulates its guests twice, which is too slow for a whole Li
 they are emulated once. There is one NUMA node, and no IOMMU.
 """
 
+import os
 import shutil
 import socket
 import socketserver
@@ -38,6 +39,7 @@ for name in passwd group; do
 done
 echo 'libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin' >> passwd
 echo 'libvirt-qemu:x:64055:' >> group
+grep -q '^libvirt:' group || echo 'libvirt:x:64057:' >> group
 grep -q '^kvm:' group || echo 'kvm:x:64056:' >> group
 mount --bind passwd /etc/passwd
 mount --bind group /etc/group
@@ -59,8 +61,9 @@ cat > libvirtd.conf <<END
 auth_unix_rw = "none"
 unix_sock_dir = "$work"
 END
+cat more.conf >> libvirtd.conf
 # Somebody has to reap what QEMU's daemons leave, or libvirt waits 40 s for each.
-libvirtd --config libvirtd.conf --pid-file "$work/pid" &
+libvirtd $listen --config libvirtd.conf --pid-file "$work/pid" &
 wait $!
 """
 
@@ -83,14 +86,16 @@ class LocalLibvirtd:
 
 
 @contextmanager
-def local_libvirtd() -> Iterator[LocalLibvirtd]:
+def local_libvirtd(more: str = "") -> Iterator[LocalLibvirtd]:
     """Start one and end it, with its guests, disks and network. Needs root.
 
+    more: of libvirtd.conf; with it, it listens to its own network, too.
     Raises RuntimeError with what it printed if it does not start.
     """
     # Not pytest's folder: the path of a Unix socket has 107 characters at most.
     work = Path(tempfile.mkdtemp(prefix="gpucloud-libvirtd-"))
     log = work / "log"
+    (work / "more.conf").write_text(more)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
@@ -98,6 +103,7 @@ def local_libvirtd() -> Iterator[LocalLibvirtd]:
                 *("--kill-child", "sh", "-c", _SCRIPT),
             ],
             cwd=work,
+            env={**os.environ, "listen": "--listen" if more else ""},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -1,0 +1,228 @@
+"""What a host is told to need: by its rows, and libvirt's settings tried on a libvirtd."""
+
+import io
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from django.core.management import CommandError, call_command
+
+from inventory.choices import NetworkKind
+from inventory.host_setup import setup_facts
+from inventory.models import GuestSetup, HostCpu
+from inventory.preflight import weakness_of
+from inventory.setup_files import as_playbook, as_text, libvirtd_conf, ranges, setup_of
+from tests.builders import make_card, make_gpu_model, make_host
+from tests.gpuhost.local_libvirtd import local_libvirtd
+
+
+def told(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("host_setup", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_enrolled_host_is_set_up_by_its_rows(db: None) -> None:
+    host = make_host("gpu1", cards_per_node=(1, 1), cores_per_node=2, threads=2)
+    make_card(
+        host.nodes.get(number=0), "0000:29:00", functions=("10de:2204", "10de:1aef")
+    )
+    HostCpu.objects.filter(core__in=(0, 4)).update(is_reserved=True)
+    host.nodes.filter(number=1).update(hugepages={"1048576": 120, "2048": 0})
+    GuestSetup.objects.create(
+        host=host, network_kind=NetworkKind.BRIDGE, network_name="br0", disk_pool="nvme",
+        disk_folder="/srv/nvme",
+    )  # fmt: skip
+
+    setup = setup_of(setup_facts("gpu1", clients=("CN=web1",)))
+
+    assert setup.kernel_words == (
+        "intel_iommu=on",
+        "amd_iommu=on",
+        "iommu=pt",
+        "vfio-pci.ids=10de:1aef,10de:1e30,10de:2204",
+        "hugepagesz=1G",
+        "hugepages=1:120",
+        "irqaffinity=0-1,4-5",
+    )
+    modprobe = setup.files["/etc/modprobe.d/gpucloud-vfio.conf"].splitlines()
+    assert modprobe[0] == "options vfio-pci ids=10de:1aef,10de:1e30,10de:2204"
+    assert "softdep nouveau pre: vfio-pci" in modprobe
+    assert setup.files["/etc/systemd/system/system.slice.d/gpucloud.conf"] == (
+        "[Slice]\nAllowedCPUs=0-1,4-5\n"
+    )
+    assert (
+        'tls_allowed_dn_list = ["CN=web1"]' in setup.files["/etc/libvirt/libvirtd.conf"]
+    )
+    assert "listen_tcp = 0" in setup.files["/etc/libvirt/libvirtd.conf"]
+    assert "install -d -m 0711 /srv/nvme" in setup.commands
+    assert "A bridge br0 with the outer network's port in it." in setup.by_hand
+    assert "br_netfilter" in setup.files["/etc/modules-load.d/gpucloud.conf"]
+
+
+def test_new_host_is_set_up_for_all_known_models(db: None) -> None:
+    make_gpu_model()
+    make_gpu_model("l40s", "10de:26b9")
+
+    text = told("gpu9", "--hugepages-gib", "64")
+
+    assert "vfio-pci.ids=10de:1e30,10de:26b9" in text
+    assert "hugepagesz=1G hugepages=0:64" in text
+    assert "No CPU is kept for the host yet" in text
+    assert "Name the control plane's certificates with --client" in text
+
+
+def test_ssh_key_may_run_the_helper_and_no_more(db: None) -> None:
+    setup = setup_of(setup_facts("gpu9", ssh_key="ssh-ed25519 AAAA web1"))
+
+    assert setup.files["/etc/ssh/authorized_keys.d/gpucloud"] == (
+        'restrict,command="virt-ssh-helper qemu:///system" ssh-ed25519 AAAA web1\n'
+    )
+    assert "/etc/libvirt/libvirtd.conf" not in setup.files
+
+
+def test_playbook_does_what_the_text_says(db: None) -> None:
+    make_host("gpu1")
+    setup = setup_of(setup_facts("gpu1"))
+
+    (play,) = yaml.safe_load(told("gpu1", "--ansible"))
+
+    assert as_playbook(setup) == told("gpu1", "--ansible")
+    assert as_text(setup) == told("gpu1")
+    copies = {
+        task["ansible.builtin.copy"]["dest"]: task["ansible.builtin.copy"]["content"]
+        for task in play["tasks"]
+        if "ansible.builtin.copy" in task
+    }
+    shells = [
+        t["ansible.builtin.shell"]
+        for t in play["tasks"]
+        if "ansible.builtin.shell" in t
+    ]
+    assert (play["hosts"], copies, shells) == (
+        "gpu1",
+        setup.files,
+        list(setup.commands),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--ssh-key", "ssh-ed25519 A\nssh-rsa B"), "one public key, on one line"),
+        (("--ssh-key", "ssh-ed25519 A", "--client", "CN=x"), "--client is of TLS"),
+        (("--hugepages-gib", "-1"), "0 or more"),
+    ],
+)
+def test_wrong_option_names_itself(
+    db: None, arguments: tuple[str, ...], reason: str
+) -> None:
+    with pytest.raises(CommandError, match=reason):
+        told("gpu1", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_weak"),
+    [
+        ("qemu+tls://gpu1.example.net/system", False),
+        ("qemu+tls://gpu1/system?pkipath=/etc/pki/gpucloud", False),
+        ("qemu+ssh://gpu1/system?known_hosts_verify=normal", False),
+        ("qemu+tls://gpu1/system?no_verify=0", False),
+        ("qemu+tls://gpu1/system?no_verify=1", True),
+        ("qemu+tls://gpu1/system?pkipath=/x&No_Verify=1", True),
+        ("qemu+tls://gpu1/system?no%5Fverify=1", True),
+        ("qemu+libssh2://gpu1/system?known_hosts_verify=ignore", True),
+        ("qemu+libssh://gpu1/system?known_hosts_verify=auto", True),
+        ("qemu+tcp://gpu1/system", True),
+    ],
+)
+def test_address_where_anybody_may_answer_is_weak(uri: str, is_weak: bool) -> None:
+    assert bool(weakness_of(uri)) == is_weak
+
+
+def test_lists_of_cpus_are_written_as_linux_does() -> None:
+    assert ranges([17, 0, 2, 1, 16, 5]) == "0-2,5,16-17"
+    assert ranges([]) == ""
+
+
+# TLS, as the printed libvirtd.conf has it.
+
+_MAKE_CERTIFICATES = """
+set -eu
+ca() {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$1" -keyout $1.key \
+        -out $1.pem -addext basicConstraints=critical,CA:TRUE \
+        -addext keyUsage=keyCertSign 2>/dev/null
+}
+signed() { # name, CA, extension
+    openssl req -newkey rsa:2048 -nodes -subj "/CN=$1" -keyout $1.key -out $1.csr 2>/dev/null
+    printf 'keyUsage=digitalSignature,keyEncipherment\\n%s\\n' "$3" > $1.ext
+    openssl x509 -req -in $1.csr -CA $2.pem -CAkey $2.key -CAcreateserial -days 2 \
+        -extfile $1.ext -out $1.pem 2>/dev/null
+}
+ca ours; ca theirs
+signed host ours 'subjectAltName=DNS:localhost,IP:127.0.0.1'
+signed stranger theirs 'subjectAltName=DNS:localhost,IP:127.0.0.1'
+signed web1 ours extendedKeyUsage=clientAuth
+signed guest ours extendedKeyUsage=clientAuth
+signed false theirs extendedKeyUsage=clientAuth
+"""
+
+
+class Pki:
+    """Certificates in a folder, and folders as libvirt's pkipath wants them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        script = ["sh", "-c", _MAKE_CERTIFICATES]
+        subprocess.run(script, cwd=folder, check=True)  # noqa: S603
+
+    def client(self, name: str, ca: str = "ours") -> Path:
+        path = self.folder / f"of-{name}-{ca}"
+        path.mkdir(exist_ok=True)
+        shutil.copy(self.folder / f"{ca}.pem", path / "cacert.pem")
+        if name:
+            shutil.copy(self.folder / f"{name}.pem", path / "clientcert.pem")
+            shutil.copy(self.folder / f"{name}.key", path / "clientkey.pem")
+        return path
+
+
+@pytest.fixture(scope="module")
+def tls_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., bool]]:
+    """Give who is let in by a libvirtd that listens as it is printed."""
+    pki = Pki(tmp_path_factory.mktemp("pki"))
+    files = {"ca_file": "ours.pem", "cert_file": "host.pem", "key_file": "host.key"}
+    ours = "".join(f'{key} = "{pki.folder / name}"\n' for key, name in files.items())
+    with local_libvirtd(libvirtd_conf(["CN=web1"]) + ours) as host:
+
+        def lets_in(client: str, ca: str = "ours") -> bool:
+            certificates = pki.client(client, ca)
+            uri = f"qemu+tls://127.0.0.1/system?pkipath={certificates}"
+            return host.run("virsh", "-c", uri, "list").returncode == 0
+
+        yield lets_in
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+@pytest.mark.parametrize(
+    ("client", "ca", "is_let_in"),
+    [
+        ("web1", "ours", True),
+        # Signed by us, and nobody's that may control hosts.
+        ("guest", "ours", False),
+        # Of another CA, and none at all.
+        ("false", "ours", False),
+        ("", "ours", False),
+        # The client does not take this host for one of another CA's.
+        ("web1", "theirs", False),
+    ],
+)
+def test_tls_holds_both_ways(
+    tls_host: Callable[..., bool], client: str, ca: str, is_let_in: bool
+) -> None:
+    assert tls_host(client, ca) == is_let_in
+    assert tls_host("web1")
