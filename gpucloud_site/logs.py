@@ -15,7 +15,10 @@ from instances.log_context import current_ids
 _MASK = "***"
 _SECRETS = (
     # PostgreSQL, of a row that a constraint refused: all its values.
-    (re.compile(r"Failing row contains \(.*\)", re.DOTALL), f"Failing row: {_MASK}"),
+    (
+        re.compile(r"Failing row contains \(.*?\)\.?(?=\n|$)", re.DOTALL),
+        f"Failing row: {_MASK}",
+    ),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {_MASK}"),
     (re.compile(r"whsec_[A-Za-z0-9+/=]+"), _MASK),
     # crypt(5) hashes.

@@ -65,7 +65,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     try:
         text = exposition()
     except DatabaseError as error:
-        reason = f"The database does not answer in time ({type(error).__name__}).\n"
+        reason = f"The database cannot be read in time: {type(error).__name__}.\n"
         return HttpResponse(reason, content_type="text/plain", status=_UNAVAILABLE)
     return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)
 

@@ -88,5 +88,5 @@ def test_metrics_are_the_first_pages_numbers_after_anything(settings: object) ->
     settings.RECONCILE_CYCLE_S = 3600  # type: ignore[attr-defined]
     run_state_machine_as_test(
         Observed,
-        settings=hypothesis.settings(max_examples=4, stateful_step_count=20),
+        settings=hypothesis.settings(max_examples=3, stateful_step_count=20),
     )

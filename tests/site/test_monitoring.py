@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,21 +11,29 @@ from typing import Any
 
 import pytest
 import yaml
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
-from gpucloud_site.logs import JsonLines, TextLines
+from gpucloud_site.logs import JsonLines, TextLines, masked
+from gpucloud_site.monitoring import health
 from gpucloud_site.monitoring.exposition import FleetCollector
 from instances import tasks
-from instances.durations import BOUNDS_S
+from instances.durations import BOUNDS_S, count_job
+from instances.jobs import runner
 from instances.log_context import about, current_ids, note
 from instances.models import Heartbeat, Instance, Job, RefusedDemand, WorkDuration
+from instances.selectors import host_of
+from inventory.choices import HostPolicy
+from inventory.models import Host
 from tests.admin.conftest import browser_of, employee, fleet, instance, staff
+from tests.builders import make_host, make_plan, make_region
+from tests.simulated import SimulatedHypervisor
 
 __all__ = ["employee", "fleet", "instance", "staff"]
 
@@ -86,12 +95,12 @@ def test_metrics_are_for_the_token_and_for_near_networks(
     client = Client(REMOTE_ADDR=address)
 
     answer = client.get("/metrics", headers=headers)
-    health = client.get("/health/ready", headers=headers)
+    readiness = client.get("/health/ready", headers=headers)
 
     assert answer.status_code == status
     assert (b"gpucloud_cards" in answer.content) == (status == 200)
     # Everybody hears whether it is ready, and nobody else why not.
-    assert ("parts" in health.json()) == (status == 200)
+    assert ("parts" in readiness.json()) == (status == 200)
 
 
 def test_without_a_token_no_bearer_is_let_in(db: None, settings: Settings) -> None:
@@ -172,10 +181,6 @@ def test_release_that_the_database_is_not_migrated_for_is_not_ready(db: None) ->
 def test_database_that_is_away_is_said_with_the_remedy(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django.db import OperationalError
-
-    from gpucloud_site.monitoring import health
-
     def away() -> None:
         raise OperationalError("connection refused for user gpucloud")
 
@@ -222,8 +227,6 @@ def test_page_of_health_shows_what_machines_are_told(staff: Client) -> None:
 def test_scrape_takes_as_many_queries_for_many_rows_as_for_few(
     staff: Client, instance: Instance
 ) -> None:
-    from tests.builders import make_host, make_plan, make_region
-
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
             scraped()
@@ -237,12 +240,21 @@ def test_scrape_takes_as_many_queries_for_many_rows_as_for_few(
     assert queries() == few <= 35
 
 
-def test_steps_are_counted_when_they_end_and_for_ever(
-    instance: Instance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from instances.jobs import runner
-    from tests.simulated import SimulatedHypervisor
+def test_age_of_comparisons_is_told_for_the_worst_and_for_most(fleet: Host) -> None:
+    for seconds in (1000, 2000, 3000, 4000):
+        make_host(reconciled_at=timezone.now() - timedelta(seconds=seconds))
+    # The fleet's own host was never compared: it counts from its enrolment, just now.
+    make_host(policy=HostPolicy.RETIRED, reconciled_at="2020-01-01T00:00:00Z")
 
+    samples = scraped()
+    ages = {
+        quantile: value(samples, "reconcile_age_seconds", quantile=quantile) // 1000
+        for quantile in ("0.5", "0.9", "1")
+    }
+    assert ages == {"0.5": 2, "0.9": 4, "1": 4}
+
+
+def test_steps_are_counted_when_they_end_and_for_ever(instance: Instance) -> None:
     job = Job.objects.get()
     host = SimulatedHypervisor()
     runner.run(job.pk, lambda _uri: host)
@@ -279,8 +291,6 @@ def test_steps_are_counted_when_they_end_and_for_ever(
 def test_second_of_its_kind_is_counted_in_the_bound_that_it_meets(
     instance: Instance,
 ) -> None:
-    from instances.durations import count_job
-
     job = Job.objects.get()
     for seconds in (0, 0.1, 0.11, 4000):
         Job.objects.filter(pk=job.pk).update(
@@ -374,9 +384,6 @@ def lines() -> Callable[[], list[dict[str, Any]]]:
 def test_lines_of_a_job_tell_what_it_is_about(
     instance: Instance, lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    from instances.jobs import runner
-    from tests.simulated import SimulatedHypervisor
-
     host = SimulatedHypervisor()
     job = Job.objects.get()
     with about(request="a" * 32):
@@ -391,8 +398,6 @@ def test_lines_of_a_job_tell_what_it_is_about(
 
 
 def instance_host(instance: Instance) -> int:
-    from instances.selectors import host_of
-
     host = host_of(instance)
     assert host is not None
     return host.pk
@@ -425,6 +430,12 @@ def test_line_of_a_refused_request_tells_the_id_of_its_answer(
     assert line["request"] == answer["X-Request-Id"]
 
 
+def test_traceback_goes_on_behind_a_masked_row() -> None:
+    text = "DETAIL:  Failing row contains (1, (S3cr3t), x).\n\nThe above (it) led to:"
+
+    assert masked(text) == "DETAIL:  Failing row: ***\n\nThe above (it) led to:"
+
+
 def test_note_ends_with_what_it_is_within() -> None:
     with about(job=1):
         with about(instance=None):
@@ -451,8 +462,6 @@ def test_what_looks_like_a_secret_is_masked(text: str) -> None:
     try:
         raise ValueError(text)
     except ValueError:
-        import sys
-
         record = logging.LogRecord(
             "x", logging.ERROR, "x.py", 1, "seen: %s", (text,), sys.exc_info()
         )
