@@ -89,7 +89,10 @@ def _known_migrations() -> frozenset[tuple[str, str]]:
 
 def _workers() -> Part:
     last = Heartbeat.objects.filter(part=WORKERS).first()
-    start = "Start a cluster: manage.py run_workers. Its log tells why it ended."
+    start = (
+        "Start a cluster: manage.py run_workers. If one runs, its log tells why it stands "
+        "still; if all its workers are busy, raise GPUCLOUD_WORKERS."
+    )
     if last is None:
         return Part(WORKERS, False, "none has ever worked", start)
     now = clock()

@@ -141,7 +141,8 @@ def test_it_is_ready_once_a_worker_works(db: None) -> None:
     assert before.json()["parts"]["workers"] == {
         "ok": False,
         "text": "none has ever worked",
-        "remedy": "Start a cluster: manage.py run_workers. Its log tells why it ended.",
+        "remedy": "Start a cluster: manage.py run_workers. If one runs, its log tells why "
+        "it stands still; if all its workers are busy, raise GPUCLOUD_WORKERS.",
     }
     assert (after.status_code, after.json()["ready"]) == (200, True)
     assert list(after.json()["parts"]) == ["database", "migrations", "workers", "jobs"]
