@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0026_invoice_guards"),
+        ("instances", "0029_placement_guards"),
     ]
 
     operations = [
