@@ -79,6 +79,10 @@ QUARANTINE_SHARE_PERCENT = environment.whole_number(
 QUARANTINE_WINDOW_S = environment.whole_number(
     "GPUCLOUD_QUARANTINE_WINDOW_S", default=3600, minimum=60
 )
+# Whoever changes a flag needs another person to approve it; a kill never does.
+FLAG_CHANGES_NEED_TWO = environment.boolean(
+    "GPUCLOUD_FLAG_CHANGES_NEED_TWO", default=False
+)
 # Customers see how many more of a plan fit; else only whether one does.
 API_SHOWS_COUNTS = environment.boolean("GPUCLOUD_API_SHOWS_COUNTS", default=False)
 # Requests of one API token within a window; 0 counts and refuses nothing.

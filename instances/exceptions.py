@@ -26,6 +26,14 @@ class InvalidRequest(InstancesError):
         super().__init__("; ".join(reason for _, reason in errors))
 
 
+class Killed(InvalidRequest):
+    """It was on sale to the account until a flag was killed; said as of what is unknown."""
+
+    def __init__(self, errors: list[tuple[str | None, str]], flag_name: str) -> None:
+        self.flag_name = flag_name
+        super().__init__(errors)
+
+
 class NoCapacity(InstancesError):
     """No host can take it now. kind: of capacity. no_fit, detail: for staff only."""
 

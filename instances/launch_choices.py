@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from django.db.models import Case, Q, QuerySet, When
 
-from flags.availability import open_accounts, open_flags
+from flags.availability import is_available, open_accounts
 from instances.capacity import sellable_by_plan
 from instances.choices import ImageStatus
+from instances.gates import gates_of
 from instances.models import Account, Image, Plan
 from instances.models.account import EMPLOYEE_TAG
 from inventory.models import Region
@@ -104,8 +105,8 @@ def _account(plan: Plan | None, account_id: str) -> Account | None:
     )
     if chosen is not None:
         return chosen
-    flag_name = plan.flag_name if plan else ""
-    entitled = open_accounts(flag_name, _employees_first()).first()
+    gates = gates_of(plan) if plan else ()
+    entitled = open_accounts(gates, _employees_first()).first()
     return entitled or _employees_first().first()
 
 
@@ -118,14 +119,15 @@ def _employees_first() -> QuerySet[Account]:
 
 def why_not_offered(plan_slug: str, account: Account) -> str:
     """Say why a plan that staff can see is refused for `account`; empty if it is not."""
-    plan = Plan.objects.filter(slug=plan_slug).first()
+    plan = Plan.objects.filter(slug=plan_slug).select_related("gpu_model").first()
     if plan is None:
         return "This plan is no longer there."
     if not plan.is_sold:
         return f"{plan} is no longer sold."
-    if plan.flag_name and not open_flags([plan.flag_name], account):
+    shut = [name for name in gates_of(plan) if not is_available([name], account)]
+    if shut:
         return (
-            f"{plan} is not open to {account}: the flag {plan.flag_name} is shut for it. "
+            f"{plan} is not open to {account}: the flag {shut[0]} is shut for it. "
             f"Open it to the account or to the tag “{EMPLOYEE_TAG}” under Feature flags."
         )
     return ""

@@ -35,6 +35,7 @@ _BATCHES = 50
 KEPT_FOR_EVER = frozenset(
     {
         *("flags.Beta", "flags.BetaEnrolment", "instances.Webhook"),
+        *("flags.FlagChange", "flags.FlagProposal"),
         "instances.WaitlistEntry",
         *("flags.Flag", "instances.Account", "instances.GpuQuota", "instances.Plan"),
         *("instances.Image", "instances.HostImage"),

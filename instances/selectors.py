@@ -7,9 +7,9 @@ from itertools import chain
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, Func, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import F, Func, OuterRef, Prefetch, Q, QuerySet, Subquery
 
-from flags.availability import open_flags
+from flags.availability import open_gates
 from instances.choices import (
     ENDED_PHASES,
     FirewallStatus,
@@ -63,19 +63,17 @@ def request_of(plan: Plan) -> Request:
     )
 
 
-def plans_for(account: Account | None) -> list[Plan]:
-    """Return the plans that an account sees (None: nobody signed in); three queries.
-
-    Its prices by region are read when they are asked for.
-    """
-    plans = list(Plan.objects.filter(is_sold=True).select_related("gpu_model"))
-    shown = open_flags({plan.flag_name for plan in plans}, account)
-    return [p for p in plans if not p.flag_name or p.flag_name in shown]
+def plans_for(account: Account | None) -> QuerySet[Plan]:
+    """Return the plans that an account sees (None: nobody signed in), with GPU models."""
+    gates = open_gates(account)
+    of_model = Q(gpu_model=None) | Q(gpu_model__flag_name__in=gates)
+    plans = Plan.objects.filter(of_model, is_sold=True, flag_name__in=gates)
+    return plans.select_related("gpu_model")
 
 
-def regions() -> QuerySet[Region]:
-    """Return the regions that customers see."""
-    return Region.objects.filter(is_open=True)
+def regions_for(account: Account | None) -> QuerySet[Region]:
+    """Return the regions that an account sees (None: nobody signed in)."""
+    return Region.objects.filter(is_open=True, flag_name__in=open_gates(account))
 
 
 def images() -> QuerySet[Image]:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule, Task  # noqa: TID251
 from django_q.tasks import async_task, result  # noqa: TID251
 
+from flags import changes
 from instances import (
     filter_work,
     heartbeats,
@@ -98,8 +99,8 @@ def check_image(image_id: int) -> None:
 def look_after_fleet() -> None:
     """Enqueue what is due of hosts, cards, firewalls and webhooks; `watch` does so each second.
 
-    What is held beyond its time is freed here, and those that wait for capacity are told,
-    which asks no host.
+    Flags change that are due, what is held beyond its time is freed, and those that wait
+    for capacity are told, which asks no host.
     One task a host: a frozen one holds one worker for its deadline and no other host.
     """
     # First what sales depend on: should anything below fail, hosts are looked at still.
@@ -107,6 +108,7 @@ def look_after_fleet() -> None:
         enqueue_reconcile(host_id)
     for host_id in card_work.hosts_with_work():
         enqueue_jobs(card_work.plan(host_id))
+    changes.apply_due()
     holds.expire_due()
     waitlist.tell_waiting()
     enqueue_jobs(filter_work.begin_due())

@@ -22,7 +22,6 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, Now
 
-from flags.availability import is_available
 from instances.choices import (
     EntityType,
     EventAction,
@@ -32,6 +31,7 @@ from instances.choices import (
 )
 from instances.claiming import fits_one_of, room_of
 from instances.exceptions import NoCapacity, QuotaExceeded
+from instances.gates import hold_gates, is_on_sale
 from instances.holds import hold
 from instances.models import Account, Event, Plan, Reservation, WaitlistEntry
 from instances.moments import time_of
@@ -122,6 +122,7 @@ def _tell_next(
 
     A plan that no longer fits is taken out of `fitting`.
     """
+    hold_gates()
     # Whoever has the region serves it: two at once could pass the first in line by.
     regions = Region.objects.select_for_update(no_key=True, skip_locked=True)
     if regions.filter(pk=region_id).first() is None:
@@ -136,7 +137,11 @@ def _tell_next(
     if entry is None:
         return None
     try:
-        reservation = _held_for(entry) if _is_on_offer(entry) else None
+        reservation = (
+            _held_for(entry)
+            if is_on_sale(entry.plan, entry.region, entry.account)
+            else None
+        )
     except (NoCapacity, NotClaimable):
         # Others were quicker; the next look is soon.
         fitting.discard(entry.plan_id)
@@ -153,11 +158,6 @@ def _tell_next(
 
 def _update(entry: WaitlistEntry, **changes: object) -> None:
     WaitlistEntry.objects.filter(pk=entry.pk).update(**changes)
-
-
-def _is_on_offer(entry: WaitlistEntry) -> bool:
-    sold = entry.plan.is_sold and entry.region.is_open
-    return sold and is_available(entry.plan.flag_name, entry.account)
 
 
 @transaction.atomic

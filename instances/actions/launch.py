@@ -20,6 +20,7 @@ from instances.actions.sale import offer
 from instances.choices import Desired, EventAction, ImageStatus, JobKind
 from instances.claiming import claim_capacity
 from instances.exceptions import InvalidRequest, NoCapacity
+from instances.gates import hold_gates
 from instances.holds import locked_for_use, use
 from instances.idempotency import made_before
 from instances.instance_names import (
@@ -128,6 +129,7 @@ def _repeated(order: LaunchOrder) -> Instance | None:
 
 
 def _launch(order: LaunchOrder) -> Instance:
+    hold_gates()
     plan, region, image = check(order)
     # Before the row: an instance takes the UUID of the reservation that it uses.
     reservation = (
@@ -212,7 +214,8 @@ def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
 
     Raises InvalidRequest with every error. At most six queries.
     """
-    plan, region, errors = offer(order.plan, order.region, order.account)
+    offered = offer(order.plan, order.region, order.account)
+    plan, region, errors = offered.plan, offered.region, list(offered.errors)
     image = Image.objects.filter(
         slug=order.image, status=ImageStatus.AVAILABLE, is_offered=True
     ).first()
@@ -233,5 +236,5 @@ def check(order: LaunchOrder) -> tuple[Plan, Region, Image]:
     ):
         errors.append((GROUP_FIELD, problem))
     if errors or plan is None or region is None or image is None:
-        raise InvalidRequest(errors)
+        raise offered.refusal(errors)
     return plan, region, image

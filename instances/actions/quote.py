@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from instances.actions.sale import offer
 from instances.capacity import rooms_of, sellable_in
-from instances.exceptions import InvalidRequest, NoCapacity, QuotaExceeded
+from instances.exceptions import NoCapacity, QuotaExceeded
 from instances.models import Account, Plan
 from instances.placement import NoFit
 from instances.quotas import excess
@@ -33,9 +33,10 @@ def quote(account: Account, plan_slug: str, region_slug: str, count: int) -> Quo
 
     Raises InvalidRequest.
     """
-    plan, region, errors = offer(plan_slug, region_slug, account)
+    offered = offer(plan_slug, region_slug, account)
+    plan, region = offered.plan, offered.region
     if plan is None or region is None:
-        raise InvalidRequest(errors)
+        raise offered.refusal(offered.errors)
     price = plan.price_in(region)
     found = (excess(account, plan, count), _shortage(plan, region, count))
     return Quote(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from django.db import DatabaseError, transaction
 
-from instances.exceptions import NoCapacity, QuotaExceeded
+from instances.exceptions import Killed, NoCapacity, QuotaExceeded
 from instances.models import Account, Plan, RefusedDemand
 from inventory.models import Region
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def refusals_noted(account: Account, plan: str, region: str) -> Iterator[None]:
-    """Note a refusal for want of capacity or quota, and let it through.
+    """Note a refusal for want of capacity or quota, or by a kill, and let it through.
 
     plan, region: slugs. What is inside must have undone all that it did by then.
     """
@@ -27,10 +27,17 @@ def refusals_noted(account: Account, plan: str, region: str) -> Iterator[None]:
     except QuotaExceeded:
         _note(account, plan, region, RefusedDemand.Reason.QUOTA)
         raise
+    except Killed as error:
+        _note(account, plan, region, RefusedDemand.Reason.KILLED, error.flag_name)
+        raise
 
 
 def _note(
-    account: Account, plan: str, region: str, reason: RefusedDemand.Reason
+    account: Account,
+    plan: str,
+    region: str,
+    reason: RefusedDemand.Reason,
+    flag_name: str = "",
 ) -> None:
     try:
         with transaction.atomic():
@@ -39,6 +46,7 @@ def _note(
                 plan=Plan.objects.get(slug=plan),
                 region=Region.objects.get(slug=region),
                 reason=reason,
+                flag_name=flag_name,
                 is_employee=account.is_employee,
             )
     except DatabaseError:

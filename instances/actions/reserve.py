@@ -12,10 +12,8 @@ from django.utils import timezone
 from instances.actions.refused import refusals_noted
 from instances.actions.sale import offer
 from instances.choices import ReservationState
-from instances.exceptions import (
-    InvalidRequest,
-    ReservationEnded,
-)
+from instances.exceptions import ReservationEnded
+from instances.gates import hold_gates
 from instances.holds import hold, let_go
 from instances.idempotency import made_before
 from instances.models import Account, Reservation
@@ -70,10 +68,12 @@ def _repeated(order: ReservationOrder) -> Reservation | None:
 
 
 def _reserve(order: ReservationOrder) -> Reservation:
-    plan, region, errors = offer(order.plan, order.region, order.account)
-    errors += _time_errors(order.expires_at)
+    hold_gates()
+    offered = offer(order.plan, order.region, order.account)
+    plan, region = offered.plan, offered.region
+    errors = offered.errors + _time_errors(order.expires_at)
     if errors or plan is None or region is None:
-        raise InvalidRequest(errors)
+        raise offered.refusal(errors)
     reservation = Reservation(
         account=order.account,
         plan=plan,

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from flags.availability import is_available
 from instances import lifecycle
+from instances.actions.refused import refusals_noted
 from instances.actions.sale import offer
 from instances.choices import JobKind, Phase
 from instances.exceptions import InstanceBusy, InvalidRequest, NoRoomToResize
+from instances.gates import hold_gates
 from instances.jobs import runner
 from instances.jobs.deadlines import deadline_s
 from instances.models import Instance, Job, PendingResize, Plan
@@ -23,6 +26,7 @@ from inventory.snapshots import accepting_hosts
 from inventory.topology import HostSnapshot
 
 SAME_PLAN = "Linode is already running this service plan."
+NOT_THERE = "This plan is not available in the Linode's region."
 DISK_TOO_LARGE = (
     "Linode has allocated more disk than the new service plan allows. "
     "Delete or resize disks smaller."
@@ -45,7 +49,9 @@ def resize(instance: Instance, order: ResizeOrder) -> Job:
     For as long as that takes the instance holds both. Raises InvalidRequest,
     QuotaExceeded, NoRoomToResize or InstanceBusy; then nothing was claimed or changed.
     """
-    with transaction.atomic():
+    noted = refusals_noted(instance.account, order.plan, instance.region.slug)
+    with noted, transaction.atomic():
+        hold_gates()
         related = Instance.objects.select_related("account", "plan", "region", "image")
         seen = related.get(pk=instance.pk)
         plan = check(seen, order.plan)
@@ -78,11 +84,13 @@ def resize(instance: Instance, order: ResizeOrder) -> Job:
 
 def check(instance: Instance, slug: str) -> Plan:
     """Return the plan of that slug if the instance may have it. Raises InvalidRequest."""
-    plan, _, errors = offer(slug, instance.region.slug, instance.account)
-    # That its region is closed to newcomers is nothing to it.
-    errors = [error for error in errors if error[0] == "type"]
+    offered = offer(slug, instance.region.slug, instance.account)
+    plan = offered.plan
     if plan is None:
-        raise InvalidRequest(errors)
+        # That its region is closed to newcomers is nothing to it.
+        raise offered.refusal([e for e in offered.errors if e[0] == "type"])
+    if not is_available([instance.region.flag_name], instance.account):
+        raise offered.refusal([(None, NOT_THERE)])
     if problems := problems_of(instance, plan):
         raise InvalidRequest([(None, problem) for problem in problems])
     return plan

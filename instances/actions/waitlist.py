@@ -23,9 +23,10 @@ def join(account: Account, plan_slug: str, region_slug: str, actor: str) -> int:
 
     Raises InvalidRequest, every wrong field, or QuotaExceeded.
     """
-    plan, region, errors = offer(plan_slug, region_slug, account)
-    if errors or plan is None or region is None:
-        raise InvalidRequest(errors)
+    offered = offer(plan_slug, region_slug, account)
+    plan, region = offered.plan, offered.region
+    if plan is None or region is None:
+        raise offered.refusal(offered.errors)
     # The account's row is the lock: two joins count one after the other.
     Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     waiting = WaitlistEntry.objects.filter(account=account, state=WaitState.WAITING)

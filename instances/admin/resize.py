@@ -40,7 +40,7 @@ class ResizeForm(BaseDialogForm):
             .filter(pk=self.object_id)
             .first()
         )
-        plans = plans_for(instance.account) if instance else []
+        plans = list(plans_for(instance.account)) if instance else []
         if instance and not self.is_bound:
             plans = plans_that_fit(instance, plans)
         choice = self.fields["plan"]

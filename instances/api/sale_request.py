@@ -32,7 +32,7 @@ def with_those_of_the_catalogue(
     fields: Sequence[str],
 ) -> list[Problem]:
     """Add what is wrong with type and region; each field once, in the order of `fields`."""
-    *_, errors = offer(texts["type"], texts["region"], account)
+    errors = offer(texts["type"], texts["region"], account).errors
     first: dict[str | None, str] = {}
     for field, reason in [*problems, *errors]:
         first.setdefault(field, reason)

@@ -16,7 +16,10 @@ class Records(Protocol):
     """The database, as far as steps may touch it; each call is one transaction."""
 
     def gate_is_open(self) -> bool:
-        """Say whether the plan's flag still lets this account claim."""
+        """Say whether the flags still let this account have what it claimed.
+
+        What a kill refuses is counted, once a job.
+        """
 
     def take_next_image(self) -> None:
         """Say that the disk's content is given up for that of a rebuild's image."""

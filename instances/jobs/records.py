@@ -8,9 +8,9 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from flags.availability import is_available
 from instances.choices import ABSENT, LAUNCHES, RESIZES, Desired, JobState
 from instances.exceptions import LeaseLost
+from instances.gates import let_through
 from instances.models import Instance, Job, PendingResize, Plan
 from instances.release import give_up_next, release_all, take_next
 from inventory.hypervisor.port import DomainState
@@ -24,18 +24,21 @@ class InstanceRecords:
     job: Job
 
     def gate_is_open(self) -> bool:
-        instance = Instance.objects.select_related("plan", "account").get(
+        related = ("plan__gpu_model", "region", "account")
+        instance = Instance.objects.select_related(*related).get(
             pk=self.job.for_instance.pk
         )
         wanted: Plan | None = None
         if self.job.kind in LAUNCHES:
             wanted = instance.plan
         elif self.job.kind in RESIZES:
-            resize = PendingResize.objects.select_related("plan")
+            resize = PendingResize.objects.select_related("plan__gpu_model")
             pending = resize.filter(instance=instance).first()
             wanted = pending.plan if pending else None
         # What is there goes on, whatever becomes of its plan.
-        return wanted is None or is_available(wanted.flag_name, instance.account)
+        return wanted is None or let_through(
+            self.job, wanted, instance.region, instance.account
+        )
 
     def take_next_image(self) -> None:
         with self._ours():

@@ -21,6 +21,7 @@ from inventory.hypervisor.console import (
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.xml import parse_domain
 
+GATE_IS_SHUT = "This plan is not available."
 _POLL_S = 0.2
 
 
@@ -51,11 +52,6 @@ def held(context: StepContext) -> Machine:
     return context.machine
 
 
-def _check_gate(context: StepContext) -> None:
-    if not context.records.gate_is_open():
-        raise JobAbandoned("This plan is not available.", "its feature flag is shut")
-
-
 class HoldClaims:
     """First of a launch, so its undo is last: what was claimed goes back once all is gone."""
 
@@ -65,7 +61,6 @@ class HoldClaims:
 
     def do(self, context: StepContext) -> None:
         held(context)
-        _check_gate(context)
 
     def undo(self, context: StepContext) -> None:
         ReleaseClaims().do(context)
@@ -109,7 +104,9 @@ class StartDomain:
         machine = held(context)
         if machine.is_on():
             return
-        _check_gate(context)
+        # The last moment: a guest that runs is left alone, whatever becomes of its plan.
+        if not context.records.gate_is_open():
+            raise JobAbandoned(GATE_IS_SHUT, "a feature flag is shut")
         machine.hypervisor.start_domain(machine.spec.uuid)
 
     def undo(self, context: StepContext) -> None:

@@ -26,6 +26,7 @@ from instances.jobs.card_steps import CardContext
 from instances.jobs.context import Machine, StepContext, WantedFilter
 from instances.jobs.failure import Failure
 from instances.jobs.records import InstanceRecords
+from instances.jobs.steps import GATE_IS_SHUT
 from instances.jobs.storage_records import InstanceStorage
 from instances.log_context import note
 from instances.models import Image, Instance, Job, JobStep, PendingResize
@@ -125,7 +126,10 @@ class InstanceSubject:
         )
 
     def unwanted(self) -> Failure | None:
-        """All but a delete is given up when the instance is to go or its time is over."""
+        """All but a delete is given up when the instance is to go or its time is over.
+
+        A launch or resize also when its gate was shut before its guest was started.
+        """
         if self.job.kind == JobKind.DELETE:
             return None
         job = Job.objects.filter(pk=self.job.pk)
@@ -148,7 +152,19 @@ class InstanceSubject:
                 else "It took too long and was given up. Please try again.",
                 f"not done by {self.job.deadline_at:%Y-%m-%d %H:%M:%S} UTC",
             )
+        if self._is_shut_out():
+            return Failure(GATE_IS_SHUT, "a feature flag is shut")
         return None
+
+    def _is_shut_out(self) -> bool:
+        if self.job.kind not in (*LAUNCHES, *RESIZES) or self._has_begun_to_run():
+            return False
+        return not InstanceRecords(self.job).gate_is_open()
+
+    def _has_begun_to_run(self) -> bool:
+        """Say whether its guest may run by now; then a shut gate is nothing to it."""
+        starting = JobStep.objects.filter(job=self.job, name="start_domain")
+        return starting.exclude(state=StepState.PENDING).exists()
 
     def _is_past_return(self) -> bool:
         """Say whether to give up would cost more than to go on, however late it is."""

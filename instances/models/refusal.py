@@ -4,6 +4,7 @@ from django.db import models
 
 from instances.models.account import Account
 from instances.models.catalogue import Plan
+from instances.models.job import Job
 from inventory.models import Region
 
 
@@ -13,11 +14,19 @@ class RefusedDemand(models.Model):
     class Reason(models.TextChoices):
         CAPACITY = "capacity", "no capacity"
         QUOTA = "quota", "account's quota"
+        KILLED = "killed", "flag was killed"
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+")
     region = models.ForeignKey(Region, on_delete=models.PROTECT, related_name="+")
     reason = models.CharField(max_length=8, choices=Reason)
+    flag_name = models.CharField(
+        "killed flag", max_length=100, blank=True, default="", db_default=""
+    )
+    # Of a launch or resize that was under way: counted once, however often it is tried.
+    job = models.OneToOneField(
+        Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     is_employee = models.BooleanField("employee's")
     at = models.DateTimeField(auto_now_add=True, db_index=True)
 

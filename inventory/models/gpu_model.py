@@ -11,6 +11,14 @@ class GpuModel(models.Model):
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=100)
     memory_mib = models.PositiveIntegerField(help_text="Memory on the card, MiB.")
+    flag_name = models.CharField(
+        "feature flag",
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Its plans are known only where this flag is open. Empty: no gate.",
+    )
 
     scrub_image = models.ForeignKey(
         CheckImage,

@@ -12,6 +12,14 @@ class Region(models.Model):
     is_open = models.BooleanField(
         default=True, help_text="Customers see the region and can launch in it."
     )
+    flag_name = models.CharField(
+        "feature flag",
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Known only where this flag is open. Empty: no gate.",
+    )
 
     class Meta:
         ordering = ["slug"]

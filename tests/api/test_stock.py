@@ -236,7 +236,7 @@ def test_hidden_plans_are_not_betrayed(
 
 
 @pytest.mark.parametrize(
-    ("path", "queries"), [("/gpucloud/gpu-models", 5), ("/gpucloud/inventory", 5)]
+    ("path", "queries"), [("/gpucloud/gpu-models", 4), ("/gpucloud/inventory", 4)]
 )
 def test_query_count_does_not_depend_on_the_number_of_rows(
     customer: Customer,

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from flags.availability import is_available, open_accounts, open_flags
+from flags.availability import is_available, open_accounts, open_gates
 from flags.betas import betas_for, enrol, open_betas_for
 from flags.models import Beta, BetaEnrolment, Flag
 from instances.models import Account
@@ -22,9 +22,9 @@ def is_open(account: Account) -> bool:
     user = make_user()
     account.members.set([user])
     answers = {
-        is_available(NAME, account),
-        NAME in open_flags([NAME], account),
-        open_accounts(NAME, Account.objects.filter(pk=account.pk)).exists(),
+        is_available([NAME], account),
+        Flag.objects.filter(name__in=open_gates(account)).exists(),
+        open_accounts([NAME], Account.objects.filter(pk=account.pk)).exists(),
         Flag.objects.get(name=NAME).is_active_for_user(user),
     }
     (answer,) = answers
@@ -42,7 +42,7 @@ def test_an_enrolment_opens_the_flag_for_that_account_alone() -> None:
 
     assert is_open(account)
     assert not is_open(make_account())
-    assert not is_available(NAME, None)
+    assert not is_available([NAME], None)
 
 
 def test_the_flag_is_open_from_the_start_to_the_end_of_the_beta() -> None:

@@ -21,6 +21,6 @@ def test_it_agrees_with_the_gate(
     make_account()
     make_flag("gpu", everyone=everyone, accounts=(listed,), tags=tags)
 
-    found = set(open_accounts(flag_name, Account.objects.all()))
+    found = set(open_accounts([flag_name], Account.objects.all()))
 
-    assert found == {a for a in Account.objects.all() if is_available(flag_name, a)}
+    assert found == {a for a in Account.objects.all() if is_available([flag_name], a)}

@@ -21,7 +21,7 @@ from instances.api.openapi.operations import operation
 from instances.api.parsing import body_object, is_storable
 from instances.api.serializers import account as serializers
 from instances.api.shapes import account as shapes
-from instances.selectors import disturbed_instances_of, regions
+from instances.selectors import disturbed_instances_of, regions_for
 from inventory.models import Region
 
 
@@ -63,14 +63,17 @@ class AccountAvailabilityListView(_AccountEndpoint):
                 region, has_gpus=region.pk in with_gpus
             )
 
-        return listing(request, regions(), ACCOUNT_AVAILABILITY_FIELDS, build)
+        return listing(
+            request, regions_for(self.account), ACCOUNT_AVAILABILITY_FIELDS, build
+        )
 
 
 class AccountAvailabilityView(_AccountEndpoint):
     @operation("View what the account can have", shapes.AccountAvailability)
     def get(self, request: Request, region_id: str) -> Response:
         known = is_storable(region_id)
-        region = regions().filter(slug=region_id).first() if known else None
+        seen = regions_for(self.account)
+        region = seen.filter(slug=region_id).first() if known else None
         if region is None:
             raise Http404
         has_gpus = region.pk in gpu_region_ids(self.account)

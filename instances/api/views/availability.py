@@ -15,7 +15,7 @@ from instances.api.serializers.reservations import availability_json
 from instances.api.shapes.reservations import RegionAvailability
 from instances.capacity import sellable_by_plan, sellable_everywhere
 from instances.models import Plan
-from instances.selectors import plans_for, regions
+from instances.selectors import plans_for, regions_for
 from inventory.models import Region
 
 
@@ -37,7 +37,7 @@ class AvailabilityListView(Endpoint):
         fits = sellable_everywhere(plans)
         rows = [
             row
-            for region in regions()
+            for region in regions_for(self.account_or_none)
             for row in _rows(region, plans, fits.get(region.pk, {}))
         ]
         return listing_of_objects(request, rows, AVAILABILITY_FIELDS)
@@ -51,7 +51,8 @@ class RegionAvailabilityView(Endpoint):
         """Answer a bare array: Linode API v4, "Get a region's availability"."""
         # A path may hold %00, which PostgreSQL takes for an error, not for a stranger.
         known = is_storable(region_id)
-        region = regions().filter(slug=region_id).first() if known else None
+        seen = regions_for(self.account_or_none)
+        region = seen.filter(slug=region_id).first() if known else None
         if region is None:
             raise Http404
         plans = plans_for(self.account_or_none)

@@ -12,7 +12,7 @@ from instances.api.openapi.operations import operation
 from instances.api.parsing import is_storable
 from instances.api.serializers.catalogue import region_json
 from instances.api.shapes import catalogue as shapes
-from instances.selectors import regions
+from instances.selectors import regions_for
 from inventory.models import Region
 
 
@@ -26,7 +26,7 @@ class RegionListView(Endpoint):
         def build(region: Region) -> shapes.Region:
             return region_json(region, has_gpus=region.pk in with_gpus)
 
-        return listing(request, regions(), REGION_FIELDS, build)
+        return listing(request, regions_for(self.account_or_none), REGION_FIELDS, build)
 
 
 class RegionView(Endpoint):
@@ -36,7 +36,8 @@ class RegionView(Endpoint):
     def get(self, request: Request, region_id: str) -> Response:
         # A path may hold %00, which PostgreSQL takes for an error, not for a stranger.
         known = is_storable(region_id)
-        region = regions().filter(slug=region_id).first() if known else None
+        seen = regions_for(self.account_or_none)
+        region = seen.filter(slug=region_id).first() if known else None
         if region is None:
             raise Http404
         has_gpus = region.pk in gpu_region_ids(self.account_or_none)

@@ -21,7 +21,7 @@ from instances.api.serializers.stock import gpu_model_json, inventory_json, quot
 from instances.api.shapes import stock as shapes
 from instances.capacity import sellable_everywhere
 from instances.exceptions import InvalidRequest
-from instances.selectors import plans_for, regions
+from instances.selectors import plans_for, regions_for
 from inventory.models import GpuModel
 
 MOST = 100
@@ -61,7 +61,8 @@ class InventoryListView(Endpoint):
         plans = [plan for plan in plans_for(self.account_or_none) if plan.cards]
         fits = sellable_everywhere(plans)
         wanted = request.query_params.get("region")
-        shown = [r for r in regions() if wanted in (None, r.slug)]
+        seen = regions_for(self.account_or_none)
+        shown = [r for r in seen if wanted in (None, r.slug)]
         if not shown and wanted is not None:
             raise InvalidRequest([("region", "region is not valid")])
         rows = [

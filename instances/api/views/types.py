@@ -9,10 +9,11 @@ from instances.api.endpoint import Endpoint
 from instances.api.filter_fields import TYPE_FIELDS
 from instances.api.listing import listing
 from instances.api.openapi.operations import operation
+from instances.api.parsing import is_storable
 from instances.api.serializers.catalogue import type_json
 from instances.api.shapes.catalogue import LinodeType
-from instances.models import Plan, RegionPrice
-from instances.selectors import plans_for
+from instances.models import Account, Plan, RegionPrice
+from instances.selectors import plans_for, regions_for
 
 
 class TypeListView(Endpoint):
@@ -20,11 +21,7 @@ class TypeListView(Endpoint):
 
     @operation("List types", LinodeType, fields=TYPE_FIELDS)
     def get(self, request: Request) -> Response:
-        seen = [plan.pk for plan in plans_for(self.account_or_none)]
-        rows: QuerySet[Plan] = Plan.objects.filter(pk__in=seen)
-        rows = rows.prefetch_related(
-            Prefetch("region_prices", RegionPrice.objects.select_related("region"))
-        )
+        rows = _shown_to(self.account_or_none)
         return listing(request, rows, TYPE_FIELDS, type_json)
 
 
@@ -33,7 +30,16 @@ class TypeView(Endpoint):
 
     @operation("View a type", LinodeType)
     def get(self, request: Request, type_id: str) -> Response:
-        for plan in plans_for(self.account_or_none):
-            if plan.slug == type_id:
-                return Response(type_json(plan))
-        raise Http404
+        rows = _shown_to(self.account_or_none)
+        plan = rows.filter(slug=type_id).first() if is_storable(type_id) else None
+        if plan is None:
+            raise Http404
+        return Response(type_json(plan))
+
+
+def _shown_to(account: Account | None) -> QuerySet[Plan]:
+    """Return the plans that it sees, with their prices in the regions that it sees."""
+    prices = RegionPrice.objects.filter(region__in=regions_for(account))
+    return plans_for(account).prefetch_related(
+        Prefetch("region_prices", prices.select_related("region"))
+    )
