@@ -1,50 +1,15 @@
-"""Staff pages for feature flags and for the betas that accounts enrol in."""
+"""Staff pages for the betas that accounts enrol in; flags are with what they gate."""
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import Count, Model, QuerySet, URLField
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
-from unfold.widgets import (
-    UnfoldAdminNullBooleanSelectWidget,
-    UnfoldAdminTextInputWidget,
-)
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from flags.models import Beta, BetaEnrolment, Flag
-
-
-class FlagForm(forms.ModelForm):
-    everyone = forms.NullBooleanField(
-        required=False,
-        widget=UnfoldAdminNullBooleanSelectWidget(),
-        help_text="“Off” is the kill switch: it holds for every claim from now on.",
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        widget = self.fields["everyone"].widget
-        assert isinstance(widget, forms.NullBooleanSelect)  # noqa: S101
-        widget.choices = [
-            ("unknown", "By list: the accounts and tags below"),
-            ("true", "On for everyone: launched"),
-            ("false", "Off for everyone, whoever is listed"),
-        ]
-
-
-@admin.register(Flag)
-class FlagAdmin(ModelAdmin):
-    """waffle's other fields open a flag to any visitor; the database refuses them."""
-
-    form = FlagForm
-    list_display = ("name", "everyone", "account_tags", "note", "modified")
-    list_filter = ("everyone",)
-    search_fields = ("name", "note")
-    fields = ("name", "everyone", "accounts", "account_tags", "note")
-    autocomplete_fields = ("accounts",)
-    formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
+from flags.models import Beta, BetaEnrolment
 
 
 @admin.register(Beta)
@@ -54,6 +19,7 @@ class BetaAdmin(ModelAdmin):
         "label",
         "flag",
         "greenlight_only",
+        "account_tags",
         "started_at",
         "ended_at",
         "enrolled_count",
@@ -63,13 +29,16 @@ class BetaAdmin(ModelAdmin):
     search_fields = ("slug", "label")
     fields = (
         ("slug", "label"),
-        ("flag", "greenlight_only"),
+        ("flag", "greenlight_only", "account_tags"),
         ("started_at", "ended_at"),
         "description",
         "more_info",
     )
     autocomplete_fields = ("flag",)
-    formfield_overrides = {URLField: {"assume_scheme": "https"}}
+    formfield_overrides = {
+        URLField: {"assume_scheme": "https"},
+        ArrayField: {"widget": UnfoldAdminTextInputWidget},
+    }
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Beta]:

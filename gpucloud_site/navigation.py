@@ -112,6 +112,13 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "instances.view_hostimage",
         ),
         ("Feature flags", "flag", "flags_flag", "flags.view_flag"),
+        (
+            "Planned flag changes",
+            "event",
+            "flags_flagproposal",
+            "flags.view_flagproposal",
+        ),
+        ("Flag changes", "history", "flags_flagchange", "flags.view_flagchange"),
         ("Betas", "science", "flags_beta", "flags.view_beta"),
         (
             "Beta enrolments",

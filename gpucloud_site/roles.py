@@ -58,6 +58,8 @@ _LAUNCH = (
     *("instances.delete_instance", "instances.change_job"),
     *("instances.add_reservation", "instances.delete_reservation"),
 )
+# To shut is no harm; what opens a flag, or takes a kill back, is for admins.
+_KILL = (*_view("flags", "flag", "flagchange", "flagproposal"), "flags.kill_flag")
 _OPERATE = (
     *("inventory.add_host", "inventory.change_host", "inventory.change_card"),
     *("inventory.change_discrepancy", "inventory.change_alert"),
@@ -74,8 +76,8 @@ _SEE = (*_CUSTOMERS, *_FLEET, "auth.view_user")
 # Superusers need no group. Who may edit users may make themselves anything.
 ROLES: dict[str, tuple[str, ...]] = {
     "Support": _SEE,
-    "Staff": (*_SEE, *_LAUNCH),
-    "Fleet operators": (*_FLEET, *_OPERATE),
+    "Staff": (*_SEE, *_LAUNCH, *_KILL),
+    "Fleet operators": (*_FLEET, *_OPERATE, *_KILL),
     "Product managers": (REPORTS,),
     "Admins": (),
 }

@@ -4,6 +4,7 @@ from instances.admin import inventory_words
 from instances.admin.accounts import AccountAdmin, ApiTokenAdmin, SSHKeyAdmin
 from instances.admin.catalogue import HostImageAdmin, ImageAdmin, PlanAdmin
 from instances.admin.discrepancies import DiscrepancyAdmin
+from instances.admin.flags import FlagAdmin, FlagChangeAdmin, FlagProposalAdmin
 from instances.admin.instances import InstanceAdmin
 from instances.admin.invoices import InvoiceAdmin
 from instances.admin.placement_groups import PlacementGroupAdmin
@@ -22,6 +23,9 @@ __all__ = [
     "ApiTokenAdmin",
     "DiscrepancyAdmin",
     "EventAdmin",
+    "FlagAdmin",
+    "FlagChangeAdmin",
+    "FlagProposalAdmin",
     "GpuQuotaAdmin",
     "HostImageAdmin",
     "ImageAdmin",

@@ -8,8 +8,16 @@ from inventory.admin.read_only import ReadOnlyAdmin
 
 @admin.register(RefusedDemand)
 class RefusedDemandAdmin(ReadOnlyAdmin):
-    list_display = ("at", "account", "plan", "region", "reason", "is_employee")
+    list_display = (
+        "at",
+        "account",
+        "plan",
+        "region",
+        "reason",
+        "flag_name",
+        "is_employee",
+    )
     list_filter = ("reason", "region", "plan", "is_employee")
     list_select_related = ("account", "plan", "region")
-    search_fields = ("account__name",)
-    search_help_text = "Account"
+    search_fields = ("account__name", "flag_name")
+    search_help_text = "Account or killed flag"

@@ -8,7 +8,7 @@ from inventory.models import GpuModel, PciId, Region
 
 @admin.register(Region)
 class RegionAdmin(ModelAdmin):
-    list_display = ("slug", "label", "country", "is_open")
+    list_display = ("slug", "label", "country", "is_open", "flag_name")
     list_filter = ("is_open",)
     search_fields = ("slug", "label")
 
@@ -20,6 +20,6 @@ class PciIdInline(TabularInline):
 
 @admin.register(GpuModel)
 class GpuModelAdmin(ModelAdmin):
-    list_display = ("slug", "name", "memory_mib")
+    list_display = ("slug", "name", "memory_mib", "flag_name")
     search_fields = ("slug", "name", "pci_ids__pci_id")
     inlines = (PciIdInline,)

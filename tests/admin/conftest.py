@@ -1,5 +1,6 @@
 """People of staff with a browser, and a fleet with something in every table."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +8,10 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
+from flags import changes
 from flags.betas import enrol
+from flags.changes import Why
+from flags.models import Flag
 from instances.actions import webhooks
 from instances.actions.launch import launch
 from instances.actions.update import update
@@ -142,6 +146,10 @@ def full_house(instance: Instance) -> Instance:
         group=group, instance=instance, host=host, policy=group.policy
     )
     enrol(instance.account, make_beta(), "user:tester")
+    flag, why = Flag.objects.get(name="beta"), Why("user:tester", "to see it")
+    changes.change(flag.pk, {"note": "seen"}, why)
+    tomorrow = timezone.now() + timedelta(days=1)
+    changes.change(flag.pk, {"note": "more"}, why, tomorrow)
     join(instance.account, instance.plan.slug, "us-east", "user:tester")
     webhooks.create(instance.account, "https://ops.example.net", [], "user:tester")
     update(instance, "tester", tags=["trial"])

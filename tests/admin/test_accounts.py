@@ -1,15 +1,14 @@
-"""Accounts, tokens and flags in the admin: a secret is shown once, a gate says what it is."""
+"""Accounts and tokens in the admin: a secret is shown once."""
 
 import re
 
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
-from flags.models import Flag
 from instances import tokens
 from instances.models import Account, ApiToken
 from tests.admin.conftest import browser_of
-from tests.builders import make_account, make_flag, make_gpu_model, make_user
+from tests.builders import make_account, make_gpu_model, make_user
 
 
 def member_of(account: Account) -> int:
@@ -116,35 +115,3 @@ def test_account_takes_tags_and_members(staff: Client, db: None) -> None:
     assert account.tags == ["employee", "beta"]
     assert list(account.members.all()) == [user]
     assert account.gpu_quotas.get().cards == 3
-
-
-def test_flag_form_has_our_ways_in_and_no_other(staff: Client, db: None) -> None:
-    flag = make_flag(tags=("employee",))
-
-    page = staff.get(f"/admin/flags/flag/{flag.pk}/change/")
-
-    assert list(page.context["adminform"].form.fields) == [
-        "name",
-        "everyone",
-        "accounts",
-        "account_tags",
-        "note",
-    ]
-
-
-def test_flag_is_killed_by_the_form(staff: Client, employee: Account) -> None:
-    flag = make_flag(tags=("employee",), accounts=(employee,))
-
-    response = staff.post(
-        f"/admin/flags/flag/{flag.pk}/change/",
-        {
-            "name": flag.name,
-            "everyone": "false",
-            "accounts": [employee.pk],
-            "account_tags": "employee",
-            "note": "",
-        },
-    )
-
-    assert response.status_code == 302
-    assert Flag.objects.get().everyone is False

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from flags.models import Beta, BetaEnrolment, Flag
+from flags.models import Beta, BetaEnrolment, Flag, FlagChange, FlagProposal
 from instances.models import (
     Account,
     ApiChange,
@@ -61,8 +61,9 @@ ENDED_BY_HAND = {BetaEnrolment}
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
     AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim, CardEvent,
-    Discrepancy, Event, HostImage, Invoice, Job, NodeClaim, PlacementGroup, RefusedDemand,
-    Reservation, SSHKey, UsageInterval, WaitlistEntry, Webhook, WebhookDelivery,
+    Discrepancy, Event, FlagChange, FlagProposal, HostImage, Invoice, Job, NodeClaim,
+    PlacementGroup, RefusedDemand, Reservation, SSHKey, UsageInterval, WaitlistEntry,
+    Webhook, WebhookDelivery,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 
@@ -232,6 +233,10 @@ def test_pages_name_nothing_outside_the_site(
         "instances/instance/{}/resize/",
         "instances/account/{}/issue_token/",
         "instances/account/{}/reserve/",
+        "flags/flag/{}/kill/",
+        "flags/flag/{}/take_back/",
+        "flags/flagproposal/{}/approve/",
+        "flags/flagproposal/{}/cancel/",
         "instances/reservation/{}/release_reservation/",
     ],
 )

@@ -106,7 +106,7 @@ OPENS = {
     "inventory/host/enrol/": {"Fleet operators", "Admins"},
     "instances/apitoken/": {"Support", "Staff", "Admins"},
     "instances/plan/add/": {"Admins"},
-    "flags/flag/": {"Admins"},
+    "flags/flag/": {"Admins", "Fleet operators", "Staff"},
     "auth/user/add/": {"Admins"},
     "reports/": {"Product managers", "Admins"},
     "health/": {"Support", "Staff", "Fleet operators", "Admins"},
