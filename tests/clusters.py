@@ -1,6 +1,7 @@
-"""Real clusters of workers, as processes, on the test's own database and simulated hosts."""
+"""Real workers and web servers, as processes, on the test's database and simulated hosts."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -134,3 +135,35 @@ def cluster(env: dict[str, str], log: Path) -> Iterator[Cluster]:
         yield made
     finally:
         made.kill()
+
+
+@contextmanager
+def web(env: dict[str, str], log: Path) -> Iterator[str]:
+    """Have a web server of one process at work, and give its address."""
+    gunicorn = [
+        str(Path(sys.executable).with_name("gunicorn")),
+        "gpucloud_site.wsgi:application",
+        "--no-control-socket",
+        *("-k", "gthread", "--threads", "4", "-w", "1", "-b", "127.0.0.1:0"),
+    ]
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 -- our own command
+            gunicorn,
+            cwd=settings.BASE_DIR,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def address() -> str:
+        listening = re.search(r"Listening at: (\S+)", log.read_text(encoding="utf-8"))
+        return listening[1] if listening else ""
+
+    try:
+        eventually(lambda: bool(address()), "the web server listens")
+        yield address()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
