@@ -22,7 +22,7 @@ from instances.exceptions import InvalidRequest, Vanished
 from instances.instance_names import is_group_label
 from instances.models import Account, Event, Instance, PlacementGroup, PlacementMember
 from instances.placement_groups import Wish, seating_of
-from instances.selectors import instances_of, regions
+from instances.selectors import instances_of, regions_for
 from inventory.ledger import lock_host, open_node_claims
 
 LABEL_RULE = (
@@ -40,7 +40,7 @@ def create(
     caller: Caller, label: str, region: str, policy: PlacementPolicy
 ) -> PlacementGroup:
     """Make an empty group. region: a slug. Raises InvalidRequest with all that is wrong."""
-    place = regions().filter(slug=region).first()
+    place = regions_for(caller.account).filter(slug=region).first()
     problems = [] if place else [("region", "region is not valid")]
     if problem := _label_problem(caller.account, label):
         problems.append(("label", problem))
