@@ -41,11 +41,11 @@ HOSTS, BOARD = 5, Board(2, 10)
 
 
 def running_guests(folder: Path) -> set[str]:
+    """Return the UUIDs of the instances that run; guests of ours check the other cards."""
     names = Host.objects.values_list("name", flat=True)
-    found = [SharedHypervisor(HostStore(folder, name)).domains() for name in names]
-    return {
-        uuid for each in found for uuid, state in each.items() if state == "running"
-    }
+    seen = [SharedHypervisor(HostStore(folder, name)).domains() for name in names]
+    on = {uuid for each in seen for uuid in each if each[uuid] == "running"}
+    return on & {str(uuid) for uuid in Instance.objects.values_list("uuid", flat=True)}
 
 
 class Clients:
