@@ -67,7 +67,7 @@ class Clients:
         )
 
 
-def test_no_claim_is_made_after_a_kill_and_guests_that_run_live(
+def test_no_claim_is_made_after_a_kill_and_guests_that_run_live(  # noqa: PLR0915
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "hosts"
