@@ -4,6 +4,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection
 from lxml import etree
 from pytest_django import DjangoDbBlocker
@@ -15,6 +16,11 @@ from tests.simulated_hosts import HostStore, SharedHypervisor
 from tests.simulated_hosts.board import Board
 
 pytest_plugins = ["tests.gpuhost.fixtures"]
+
+# A person is made in hundreds of tests: the site's own hash, at the least that it may cost.
+Argon2PasswordHasher.time_cost = 1
+Argon2PasswordHasher.memory_cost = 8
+Argon2PasswordHasher.parallelism = 1
 
 # The suite's run is the same every time; `--hypothesis-profile=long` looks for news.
 hypothesis.settings.register_profile(
