@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.contrib.auth.signals import user_logged_in
 
 
 class SiteConfig(AppConfig):
@@ -13,6 +14,8 @@ class SiteConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("gpucloud_site.deploy_checks")
+        sessions = import_module("gpucloud_site.access.sessions")
+        user_logged_in.connect(sessions.begin)
         if settings.SIMULATED_HOSTS:
             # Not part of the product: what is in tests/ is there in a checkout alone.
             simulated = import_module("tests.simulated_hosts")

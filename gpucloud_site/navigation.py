@@ -138,6 +138,12 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "Staff": (
         ("Users", "person", "auth_user", "auth.view_user"),
         ("Groups", "shield_person", "auth_group", "auth.view_group"),
+        (
+            "Access log",
+            "login",
+            "instances_accessevent",
+            "instances.view_accessevent",
+        ),
     ),
 }
 

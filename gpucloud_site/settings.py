@@ -6,6 +6,8 @@ docs/settings.md lists the variables for operators.
 from pathlib import Path
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
 
 from gpucloud_site import environment
 
@@ -158,6 +160,9 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "waffle",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
     "django_q",
     "csp",
     "inventory",
@@ -173,6 +178,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "gpucloud_site.access.sessions.end_what_is_over",
+    "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -226,9 +233,48 @@ PASSWORD_HASHERS = [
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
+AUTHENTICATION_BACKENDS = ["gpucloud_site.access.backend.StaffBackend"]
+# Staff without a second factor are led to set one up before they see anything.
+REQUIRE_SECOND_FACTOR = environment.boolean(
+    "GPUCLOUD_REQUIRE_SECOND_FACTOR", default=not LAB
+)
+# So many failed logins of one name, and of one address, within a window; then none of it
+# is judged until the oldest of them has left the window.
+LOGIN_FAILURES = environment.whole_number(
+    "GPUCLOUD_LOGIN_FAILURES", default=5, minimum=1
+)
+LOGIN_FAILURES_PER_ADDRESS = environment.whole_number(
+    "GPUCLOUD_LOGIN_FAILURES_PER_ADDRESS", default=20, minimum=1
+)
+LOGIN_WINDOW_S = environment.whole_number(
+    "GPUCLOUD_LOGIN_WINDOW_S", default=60, minimum=1
+)
+# How many proxies of ours append to X-Forwarded-For.
+TRUSTED_PROXIES = environment.whole_number(
+    "GPUCLOUD_TRUSTED_PROXIES", default=1 if HTTPS else 0
+)
+# Of django-allauth its login in stages and its second factors are used, and no page of it
+# but the one that asks for the code. It throttles in each process; ours in the database.
+ACCOUNT_ADAPTER = "gpucloud_site.access.allauth_adapters.StaffAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGIN_TIMEOUT = 300
+ACCOUNT_RATE_LIMITS = False
+MFA_ADAPTER = "gpucloud_site.access.allauth_adapters.SealedFactors"
+MFA_FORMS = {"authenticate": "gpucloud_site.access.code_form.CodeForm"}
+MFA_TOTP_ISSUER = "gpucloud"
+# A phone's clock may be 30 s off.
+MFA_TOTP_TOLERANCE = 1
 
+# A session ends after so long without a request by its person, and after so long anyway.
+SESSION_COOKIE_AGE = 60 * environment.whole_number(
+    "GPUCLOUD_SESSION_IDLE_MINUTES", default=120, minimum=1
+)
+SESSION_MAX_S = 3600 * environment.whole_number(
+    "GPUCLOUD_SESSION_MAX_HOURS", default=12, minimum=1
+)
 SESSION_COOKIE_SECURE = HTTPS
-SESSION_COOKIE_AGE = 12 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
@@ -370,6 +416,18 @@ UNFOLD = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": False,
+    "ACCOUNT": {
+        "navigation": [
+            {
+                "title": _("Change password"),
+                "link": reverse_lazy("admin:password_change"),
+            },
+            {
+                "title": _("Second factor"),
+                "link": reverse_lazy("admin:second-factor"),
+            },
+        ],
+    },
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,

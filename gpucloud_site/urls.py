@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView, TemplateView
 
+from gpucloud_site.access.login import ask_for_code
 from gpucloud_site.monitoring.views import live, metrics, ready
 
 urlpatterns = [
@@ -11,6 +12,9 @@ urlpatterns = [
     path("health/ready", ready),
     path("metrics", metrics),
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    # django-allauth leads to these by name; what else it has is at no address.
+    path("admin/login/", admin.site.login, name="account_login"),
+    path("admin/login/code/", ask_for_code, name="mfa_authenticate"),
     path("admin/", admin.site.urls),
     path(
         "docs/api/",

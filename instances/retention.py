@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 
 from instances.choices import ENDED_JOB_STATES, ENDED_PHASES, EventStatus, JobKind
 from instances.models import (
+    AccessEvent,
     ApiChange,
     ApiToken,
     Event,
@@ -104,6 +105,11 @@ RULES = (
         LogEntry,
         lambda: settings.KEEP_ADMIN_LOG_DAYS,
         lambda age: LogEntry.objects.filter(action_time__lt=Now() - age),
+    ),
+    Rule(
+        AccessEvent,
+        lambda: settings.KEEP_ADMIN_LOG_DAYS,
+        lambda age: AccessEvent.objects.filter(at__lt=Now() - age),
     ),
     Rule(
         RefusedDemand,

@@ -1,6 +1,7 @@
 """Staff pages of the instances; importing this package registers them with the site."""
 
 from instances.admin import inventory_words
+from instances.admin.access import AccessEventAdmin
 from instances.admin.accounts import AccountAdmin, ApiTokenAdmin, SSHKeyAdmin
 from instances.admin.catalogue import HostImageAdmin, ImageAdmin, PlanAdmin
 from instances.admin.discrepancies import DiscrepancyAdmin
@@ -19,6 +20,7 @@ from instances.admin.work import EventAdmin, JobAdmin
 inventory_words.teach()
 
 __all__ = [
+    "AccessEventAdmin",
     "AccountAdmin",
     "ApiTokenAdmin",
     "DiscrepancyAdmin",

@@ -1,5 +1,6 @@
 """What customers run, on what terms, and the work that is done for it."""
 
+from instances.models.access import AccessEvent
 from instances.models.account import Account, ApiToken, SSHKey
 from instances.models.api_use import ApiChange, TokenRate
 from instances.models.catalogue import HostImage, Image, Plan, RegionPrice
@@ -20,6 +21,7 @@ from instances.models.waitlist import WaitlistEntry
 from instances.models.webhook import Webhook, WebhookDelivery
 
 __all__ = [
+    "AccessEvent",
     "Account",
     "ApiChange",
     "ApiToken",

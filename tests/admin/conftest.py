@@ -12,11 +12,13 @@ from flags import changes
 from flags.betas import enrol
 from flags.changes import Why
 from flags.models import Flag
+from gpucloud_site.access.log import record
 from instances.actions import webhooks
 from instances.actions.launch import launch
 from instances.actions.update import update
 from instances.actions.waitlist import join
 from instances.models import (
+    AccessEvent,
     Account,
     ApiChange,
     GpuQuota,
@@ -69,6 +71,12 @@ def browser_of(*permissions: str) -> Client:
     client = Client()
     client.force_login(user)
     return client
+
+
+@pytest.fixture
+def quick_passwords(settings: Any) -> None:
+    """Have passwords hashed in no time; what is slow about it is not under test."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture
@@ -162,6 +170,7 @@ def full_house(instance: Instance) -> Instance:
         is_billed=False,
     )
     make_invoice(instance.account, instance)
+    record(AccessEvent.Kind.LOGIN, user)
     return instance
 
 

@@ -11,6 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from flags.models import Beta, BetaEnrolment, Flag, FlagChange, FlagProposal
 from instances.models import (
+    AccessEvent,
     Account,
     ApiChange,
     ApiToken,
@@ -60,10 +61,10 @@ ENDED_BY_HAND = {BetaEnrolment}
 # Their "add" is a page of its own.
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
-    AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim, CardEvent,
-    Discrepancy, Event, FlagChange, FlagProposal, HostImage, Invoice, Job, NodeClaim,
-    PlacementGroup, RefusedDemand, Reservation, SSHKey, UsageInterval, WaitlistEntry,
-    Webhook, WebhookDelivery,
+    AccessEvent, AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim,
+    CardEvent, Discrepancy, Event, FlagChange, FlagProposal, HostImage, Invoice, Job,
+    NodeClaim, PlacementGroup, RefusedDemand, Reservation, SSHKey, UsageInterval,
+    WaitlistEntry, Webhook, WebhookDelivery,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 
