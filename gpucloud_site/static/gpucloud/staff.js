@@ -69,3 +69,23 @@ window.addEventListener("pageshow", () => {
     button.removeAttribute("aria-busy");
   }
 });
+
+// select2 gives its search field no name, and its list children that no list may have.
+function repairSelect2(box) {
+  const select = box.closest(".select2")?.previousElementSibling;
+  const name = select?.labels?.[0]?.textContent.trim();
+  const parts = [box, ...box.querySelectorAll("li")];
+  for (const part of parts) part.setAttribute("role", "presentation");
+  if (name) box.querySelector(".select2-search__field")?.setAttribute("aria-label", name);
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  new MutationObserver(() => {
+    document.querySelectorAll("ul.select2-selection__rendered").forEach(repairSelect2);
+  }).observe(document.body, { childList: true, subtree: true });
+});
+
+// While Alpine has not begun the page is hidden, and a browser focuses nothing hidden.
+document.addEventListener("alpine:initialized", () => {
+  setTimeout(() => document.querySelector("[autofocus]")?.focus());
+});
