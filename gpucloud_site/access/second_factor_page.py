@@ -118,13 +118,19 @@ def _codes(request: HttpRequest, codes: list[str]) -> HttpResponse:
 
 
 def _page(request: HttpRequest, name: str, **context: object) -> HttpResponse:
+    shared = admin.site.each_context(request)
+    if not shared["has_permission"]:
+        # Who may open nothing else yet sees links to nothing else, and a way out.
+        here = {"title": _("Second factor"), "icon": "phonelink_lock"}
+        item = {**here, "link": request.path, "has_permission": True, "active": True}
+        shared |= {"has_permission": True, "sidebar_navigation": [{"items": [item]}]}
     wanted = request.GET.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()})
     return TemplateResponse(
         request,
         f"admin/second_factor/{name}.html",
         {
-            **admin.site.each_context(request),
+            **shared,
             "title": _("Second factor"),
             "next": wanted if is_ours else reverse("admin:index"),
             **context,
