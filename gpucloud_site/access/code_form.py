@@ -13,6 +13,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from gpucloud_site.access import attempts
 from gpucloud_site.access.factors import use_once
 from gpucloud_site.access.log import Kind
+from instances.sealing import SecretLost
 
 
 class CodeField(forms.CharField):
@@ -47,7 +48,12 @@ class CodeForm(AuthenticateForm):
         attempt = attempts.begin(
             Kind.WRONG_CODE, self.user.get_username(), context.request
         )
-        code: str = super().clean_code()
+        try:
+            code: str = super().clean_code()
+        except SecretLost as error:
+            raise forms.ValidationError(
+                _("Your second factor can be read no more. Have an admin reset it.")
+            ) from error
         if self.authenticator.type == Authenticator.Type.RECOVERY_CODES:
             attempts.settle(attempt, Kind.RECOVERY_CODE)
         elif use_once(self.authenticator, code):

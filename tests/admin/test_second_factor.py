@@ -126,6 +126,21 @@ def test_secrets_are_nowhere_in_clear() -> None:
     assert secret not in client.get(FACTOR).text
 
 
+def test_factor_sealed_under_another_key_is_told_of_and_reset() -> None:
+    ann = make_staff()
+    _, codes = set_up_factor(logged_in(ann))
+
+    with override_settings(SECRET_KEY="another" * 10):
+        client = Client()
+        send_password(client)
+        refused = client.post(CODE, {"code": codes[0]})
+        call_command("reset_second_factor", "ann", reason="new SECRET_KEY")
+        again = send_password(Client())
+
+    assert "Have an admin reset it" in refused.text
+    assert again["Location"] == "/admin/"
+
+
 def test_new_recovery_codes_and_removal_take_a_code() -> None:
     ann = make_staff()
     client = logged_in(ann)
