@@ -1,4 +1,4 @@
-"""Addresses of the site: staff pages, the customer API and its reference."""
+"""Addresses of the site: staff pages, employees' page, the customer API."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -21,6 +21,7 @@ urlpatterns = [
         TemplateView.as_view(template_name="api_reference.html"),
         name="api-reference",
     ),
+    path("", include("instances.pages.betas")),
     path("v4/", include("instances.api.urls")),
     path("v4beta/", include("instances.api.urls")),
 ]

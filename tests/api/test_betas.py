@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from flags.models import Beta, BetaEnrolment
-from instances.models import ApiChange, Plan
+from instances.models import Account, ApiChange, Plan
 from tests.api.builders import ORDER, Customer, errors_of, make_customer
 from tests.builders import make_beta, make_flag, make_plan
 
@@ -97,6 +97,35 @@ def test_a_beta_that_is_over_or_unknown_takes_nobody(
     assert customer.api.get("/betas/later").status_code == 404
     assert customer.api.get("/betas/secret").status_code == 404
     assert not BetaEnrolment.objects.exists()
+
+
+def test_a_beta_is_left_by_who_joined_it(customer: Customer, beta: Beta) -> None:
+    customer.api.post("/account/betas", {"id": "eight-gpus"})
+
+    left = customer.api.delete("/account/betas/eight-gpus")
+
+    assert (left.status_code, left.json()) == (200, {})
+    assert not BetaEnrolment.objects.exists()
+    assert customer.api.delete("/account/betas/eight-gpus").status_code == 404
+    assert ApiChange.objects.filter(method="DELETE", status=200).count() == 1
+
+
+def test_a_beta_for_employees_is_one_while_they_are(beta: Beta) -> None:
+    Beta.objects.update(account_tags=["employee"])
+    employee, other = make_customer(), make_customer()
+    Account.objects.filter(pk=employee.account.pk).update(tags=["employee"])
+    make_plan("g9-gpu", cards=1, flag_name=beta.flag.name)
+
+    joined = [
+        each.api.post("/account/betas", {"id": "eight-gpus"}).status_code
+        for each in (employee, other)
+    ]
+
+    assert joined == [200, 400]
+    assert other.api.get("/betas").json()["data"] == []
+    assert employee.api.get("/linode/types/g9-gpu").status_code == 200
+    Account.objects.update(tags=[])
+    assert employee.api.get("/linode/types/g9-gpu").status_code == 404
 
 
 def test_scopes_of_betas(beta: Beta) -> None:

@@ -1,6 +1,7 @@
 """A flag is killed amid creates: real web and worker processes, and many clients at once."""
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CLIENTS, CREATES = 8, 100
 # Cards for all of them: nothing but the kill refuses.
 HOSTS, BOARD = 5, Board(2, 10)
+REFUSED = '{"errors":[{"reason":"A valid plan type by that ID was not found","field":"type"}]}'
 
 
 def running_guests(folder: Path) -> set[str]:
@@ -67,15 +69,22 @@ class Clients:
         )
 
 
-def test_no_claim_is_made_after_a_kill_and_guests_that_run_live(  # noqa: PLR0915
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def folder(
+    transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Give the folder of a fleet that has a card for each create, and a plan of one."""
     folder = tmp_path / "hosts"
     make_shared_host(folder, monkeypatch, BOARD)
     list(simulate(FleetOrder(HOSTS, BOARD), folder))
     make_plan(ORDER["type"], flag_name=GPU_FLAG)
     make_image()
-    flag, account = make_flag(everyone=True), make_account()
+    return folder
+
+
+@pytest.fixture
+def clients(folder: Path, tmp_path: Path) -> Iterator[Clients]:
+    """Give clients of two web servers, with two clusters of workers behind them."""
     env = environment(folder, GPUCLOUD_API_RATE_LIMIT="0")
     with ExitStack() as processes:
         addresses = [
@@ -85,9 +94,21 @@ def test_no_claim_is_made_after_a_kill_and_guests_that_run_live(  # noqa: PLR091
         for number in range(2):
             log = tmp_path / f"workers{number}.log"
             processes.enter_context(cluster(env, log))
-        clients = Clients(addresses, make_token(account))
-        pool = processes.enter_context(ThreadPoolExecutor(CLIENTS))
-        processes.callback(clients.begun.set)
+        made = Clients(addresses, make_token(make_account()))
+        processes.callback(made.begun.set)
+        yield made
+
+
+def all_launches_have_ended() -> bool:
+    launches = Job.objects.filter(card=None)
+    return not launches.exclude(state__in=ENDED_JOB_STATES).exists()
+
+
+def test_no_claim_is_made_after_a_kill_and_guests_that_run_live(
+    folder: Path, clients: Clients
+) -> None:
+    flag = make_flag(everyone=True)
+    with ThreadPoolExecutor(CLIENTS) as pool:
         sent = [pool.submit(clients.create, number) for number in range(CREATES)]
         eventually(lambda: bool(running_guests(folder)), "a guest runs")
         before = running_guests(folder)
@@ -97,39 +118,41 @@ def test_no_claim_is_made_after_a_kill_and_guests_that_run_live(  # noqa: PLR091
 
         claims = CardClaim.objects.count()
         answers = [future.result() for future in sent]
-        open_jobs = Job.objects.filter(card=None).exclude(state__in=ENDED_JOB_STATES)
-        eventually(lambda: not open_jobs.exists(), "all launches have ended")
-        made = [answer for answer in answers if answer.status_code == 200]
-        refused = {answer.text for answer in answers if answer.status_code != 200}
+    eventually(all_launches_have_ended, "all launches have ended")
 
-        # Not one was committed after the kill was, nor has a time after it.
-        assert CardClaim.objects.count() == claims == len(made)
-        for model in (CardClaim, NodeClaim):
-            assert not model.objects.filter(claimed_at__gte=killed.at).exists()
-        assert refused == {
-            '{"errors":[{"reason":"A valid plan type by that ID was not found",'
-            '"field":"type"}]}'
-        }
-        # What ran goes on; what had not begun to run holds nothing, and is told why.
-        guests = running_guests(folder)
-        assert before <= guests
-        ready = Instance.objects.exclude(phase="failed")
-        assert {str(instance.uuid) for instance in ready} == guests
-        held = CardClaim.objects.filter(released_at=None)
-        assert {str(uuid) for uuid in held.values_list("consumer", flat=True)} == guests
-        failed = Job.objects.filter(state="failed")
-        assert {job.public_message for job in failed} <= {"This plan is not available."}
-        # All that the kill refused is counted, once.
-        counted = RefusedDemand.objects.filter(reason="killed", flag_name=GPU_FLAG)
-        assert counted.filter(job=None).count() == CREATES - len(made)
-        assert set(counted.exclude(job=None).values_list("job", flat=True)) == {
-            job.pk for job in failed
-        }
-        # Taken back, the next is launched; and who did it when is kept.
-        changes.take_back(flag.pk, Why("user:bob", "it was the fan"))
-        assert clients.create(0).status_code == 200
-        told = FlagChange.objects.order_by("pk").values_list("kind", "by", "reason")
-        assert list(told) == [
-            ("killed", "user:ann", "the cards burn"),
-            ("taken_back", "user:bob", "it was the fan"),
-        ]
+    # Not one was committed after the kill was, nor has a time after it.
+    made = sum(answer.status_code == 200 for answer in answers)
+    assert CardClaim.objects.count() == claims == made
+    for model in (CardClaim, NodeClaim):
+        assert not model.objects.filter(claimed_at__gte=killed.at).exists()
+    assert {a.text for a in answers if a.status_code != 200} == {REFUSED}
+    assert_what_ran_goes_on_and_nothing_else(running_guests(folder), before)
+    assert_all_is_counted_once(refused=CREATES - made)
+    # Taken back, the next is launched; and who did it when is kept.
+    changes.take_back(flag.pk, Why("user:bob", "it was the fan"))
+    assert clients.create(0).status_code == 200
+    told = FlagChange.objects.order_by("pk").values_list("kind", "by", "reason")
+    assert list(told) == [
+        ("killed", "user:ann", "the cards burn"),
+        ("taken_back", "user:bob", "it was the fan"),
+    ]
+
+
+def assert_what_ran_goes_on_and_nothing_else(
+    guests: set[str], before: set[str]
+) -> None:
+    """before: the guests that ran before the kill."""
+    assert before <= guests
+    living = Instance.objects.exclude(phase="failed")
+    assert {str(uuid) for uuid in living.values_list("uuid", flat=True)} == guests
+    held = CardClaim.objects.filter(released_at=None)
+    assert {str(uuid) for uuid in held.values_list("consumer", flat=True)} == guests
+
+
+def assert_all_is_counted_once(refused: int) -> None:
+    failed = Job.objects.filter(state="failed")
+    assert {job.public_message for job in failed} <= {"This plan is not available."}
+    counted = RefusedDemand.objects.filter(reason="killed", flag_name=GPU_FLAG)
+    assert counted.filter(job=None).count() == refused
+    of_jobs = counted.exclude(job=None).values_list("job", flat=True)
+    assert set(of_jobs) == {job.pk for job in failed}

@@ -1,4 +1,4 @@
-"""GET /betas, and GET and POST /account/betas: what may be tried, and what is."""
+"""GET /betas, and GET, POST and DELETE /account/betas: what may be tried, and what is."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ from django.http import Http404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from flags.betas import betas_for, enrol, enrolments_of, open_betas_for
+from flags.betas import betas_for, enrol, enrolments_of, leave, open_betas_for
+from flags.models import BetaEnrolment
 from instances.api.endpoint import Endpoint
 from instances.api.errors import Problem
 from instances.api.filter_fields import ACCOUNT_BETA_FIELDS, BETA_FIELDS
@@ -69,9 +70,17 @@ class AccountBetaListView(_BetaEndpoint):
 class AccountBetaView(_BetaEndpoint):
     @operation("View a beta of the account", shapes.AccountBeta)
     def get(self, request: Request, enrolled_beta_id: str) -> Response:
-        known = is_storable(enrolled_beta_id)
-        rows = enrolments_of(self.account).filter(beta__slug=enrolled_beta_id)
-        enrolment = rows.first() if known else None
+        return Response(account_beta_json(self._found(enrolled_beta_id)))
+
+    @operation("Leave a beta")
+    def delete(self, request: Request, enrolled_beta_id: str) -> Response:
+        """Linode has none: there a beta is left by a ticket."""
+        leave(self.account, self._found(enrolled_beta_id).beta)
+        return Response({})
+
+    def _found(self, beta_id: str) -> BetaEnrolment:
+        rows = enrolments_of(self.account).filter(beta__slug=beta_id)
+        enrolment = rows.first() if is_storable(beta_id) else None
         if enrolment is None:
             raise Http404
-        return Response(account_beta_json(enrolment))
+        return enrolment

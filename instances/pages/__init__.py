@@ -1,0 +1,1 @@
+"""Pages outside the staff site, for people whose accounts are employees'."""

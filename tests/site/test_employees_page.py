@@ -1,0 +1,74 @@
+"""The page where employees join betas and leave them, with a login of its own."""
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from flags.models import Beta, BetaEnrolment
+from instances.models import Account
+from tests.builders import make_account, make_beta
+
+pytestmark = pytest.mark.django_db
+PAGE = "/employees/"
+
+
+@pytest.fixture
+def beta() -> Beta:
+    return make_beta("h100", account_tags=["employee"])
+
+
+def browser(account: Account) -> Client:
+    """Return the browser of a new member of the account, logged in on the page."""
+    user = User.objects.create_user(account.name, password="Sonnenblume-7")
+    account.members.add(user)
+    client = Client()
+    sent = {"username": account.name, "password": "Sonnenblume-7"}
+    answer = client.post(f"{PAGE}login/", sent)
+    assert (answer.status_code, answer["Location"]) == (302, PAGE)
+    return client
+
+
+def send(client: Client, account: Account, verb: str, beta: str = "h100") -> Any:
+    return client.post(PAGE, {"account": account.pk, "beta": beta, verb: ""})
+
+
+def test_an_employee_joins_and_leaves(
+    beta: Beta, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    account = make_account(tags=("employee",))
+    client = browser(account)
+
+    send(client, account, "join")
+    assert BetaEnrolment.objects.get().enrolled_by == f"user:{account.name}"
+    with django_assert_max_num_queries(6):
+        page = client.get(PAGE)
+    assert 'aria-label="Leave Beta h100"' in page.content.decode()
+    assert "unsafe-inline" not in page["Content-Security-Policy"].partition("style")[0]
+    client.get(PAGE, {"account": account.pk, "beta": "h100", "leave": ""})
+    assert BetaEnrolment.objects.exists()
+    send(client, account, "leave")
+
+    assert not BetaEnrolment.objects.exists()
+    told = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
+    assert list(told) == ["Joined the beta Beta h100.", "Left the beta Beta h100."]
+    client.post(f"{PAGE}logout/")
+    assert client.get(PAGE)["Location"].startswith(f"{PAGE}login/")
+
+
+def test_others_find_nothing_there(beta: Beta) -> None:
+    employee, customer = make_account(tags=("employee",)), make_account()
+    client = browser(customer)
+
+    page = client.get(PAGE).content.decode()
+
+    assert "There is nothing to try now." in page
+    assert "h100" not in page
+    for account in (employee, customer):
+        assert send(client, account, "join").status_code == 404
+    assert send(browser(employee), employee, "join", "other").status_code == 404
+    assert Client().get(PAGE).status_code == 302
+    assert not BetaEnrolment.objects.exists()
