@@ -22,6 +22,7 @@ from instances import (
     invoicing,
     reconcile,
     retention,
+    usage,
     waitlist,
     watchdog,
     webhooks,
@@ -61,6 +62,7 @@ def enqueue_due_jobs() -> int:
         enqueue_image(image_id)
     overdue.tell_of_overdue()
     webhooks.give_up_late()
+    usage.follow_tags()
     return len(job_ids)
 
 

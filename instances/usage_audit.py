@@ -1,7 +1,8 @@
 """Compare usage with claims: what is billed is what was held, to the microsecond.
 
 The same moments, by the transaction that writes both: usage begins when the instance is
-ready (its ready_at), and changes or ends at the release of claims (their released_at).
+ready (its ready_at), and changes or ends at the release of claims (their released_at). Only
+whether it is billed changes at any time, with the account's tag.
 """
 
 from collections import defaultdict
@@ -125,7 +126,8 @@ def _compared(
     yield "begin", first.starts_at, ready_at and max(ready_at, held.since)
     for before, after in pairwise(intervals):
         yield "next begin", after.starts_at, before.ends_at
-        yield "change at a release", before.ends_at in held.releases, True
+        if before.plan_id != after.plan_id or before.is_billed == after.is_billed:
+            yield "change at a release", before.ends_at in held.releases, True
     yield "plan", last.plan_id, instance.plan_id
     yield "end", last.ends_at, held.until
 

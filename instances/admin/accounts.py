@@ -5,7 +5,9 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.postgres.fields import ArrayField
+from django.db import transaction
 from django.db.models import Count, Model, QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -17,6 +19,7 @@ from instances.admin.issue_token import IssueTokenForm, issue_and_show
 from instances.admin.quotas import GpuQuotaInline, shown_use
 from instances.admin.reservations import ReserveForm, reserve_for
 from instances.models import Account, ApiChange, ApiToken, SSHKey
+from instances.usage import follow_tags
 from inventory.admin.dialogs import object_or_404
 from inventory.admin.read_only import ReadOnlyAdmin, ReadOnlyInline
 
@@ -47,6 +50,13 @@ class AccountAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         accounts: QuerySet[Account] = super().get_queryset(request)
         return accounts.annotate(member_total=Count("members"))
+
+    def save_model(
+        self, request: HttpRequest, obj: Account, form: ModelForm, change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        # What it runs is marked from now on; the past stays as it was.
+        transaction.on_commit(lambda: follow_tags([obj.pk]))
 
     def has_delete_permission(
         self, request: HttpRequest, obj: Model | None = None

@@ -28,6 +28,7 @@ from instances.models import (
     UsageInterval,
 )
 from instances.price import Month
+from instances.usage import follow_tags
 from instances.usage_audit import audit_usage
 from instances.usage_report import totals, usage_of
 from inventory.choices import HostPolicy
@@ -350,3 +351,30 @@ def test_redelivered_job_begins_usage_once(hypervisor: SimulatedHypervisor) -> N
     instance = launched(hypervisor)
     assert runner.run(Job.objects.get(instance=instance).pk) == []
     assert UsageInterval.objects.count() == 1
+
+
+def test_what_runs_is_billed_as_the_accounts_tag_says_at_the_time(
+    hypervisor: SimulatedHypervisor,
+) -> None:
+    account, other = make_account(), make_account(tags=("employee",))
+    instance = launched(hypervisor, account)
+    launched(hypervisor, other, plan=Plan.objects.get().slug)
+    Plan.objects.update(price_hourly=9)
+    assert follow_tags() == 0
+
+    Account.objects.filter(pk=account.pk).update(tags=["employee"])
+    assert (follow_tags([other.pk]), follow_tags(), follow_tags()) == (0, 1, 0)
+    Account.objects.filter(pk=account.pk).update(tags=[])
+    assert follow_tags([account.pk]) == 1
+    deleted(instance, hypervisor)
+
+    marked = UsageInterval.objects.filter(instance=instance).order_by("starts_at")
+    assert [(row.is_billed, row.price_hourly) for row in marked] == [
+        *((True, Decimal("1.5")), (False, Decimal("1.5")), (True, Decimal("1.5"))),
+    ]
+    first, second, third = marked
+    assert (first.ends_at, second.ends_at) == (second.starts_at, third.starts_at)
+    assert third.ends_at == released_at(instance)
+    (of_account, _) = totals(usage_of(Month.of(timezone.now())))
+    assert (of_account.billed, of_account.unbilled) == (Decimal("1.5"), Decimal("1.5"))
+    assert audit_usage().differences == []
