@@ -122,6 +122,9 @@ def test_a_beta_for_employees_is_one_while_they_are(beta: Beta) -> None:
     ]
 
     assert joined == [200, 400]
+    other.api.put("/account", {"tags": ["employee"]})
+    other.api.post("/tags", {"label": "employee"})
+    assert Account.objects.get(pk=other.account.pk).tags == []
     assert other.api.get("/betas").json()["data"] == []
     assert employee.api.get("/linode/types/g9-gpu").status_code == 200
     Account.objects.update(tags=[])

@@ -11,7 +11,8 @@ from django.test import override_settings
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from flags.models import Flag
+from flags import changes
+from flags.changes import Why
 from instances.actions.delete import delete
 from instances.actions.launch import LaunchOrder, launch
 from instances.exceptions import (
@@ -374,12 +375,12 @@ def test_parallel_repeats_of_one_key_make_one_instance() -> None:
 def test_killed_flag_stops_launches_at_once() -> None:
     make_host()
     account = make_account()
-    make_flag(accounts=(account,))
+    flag = make_flag(accounts=(account,))
     plan = make_plan(flag_name=GPU_FLAG)
     launch(make_order(account, plan=plan.slug))
 
-    Flag.objects.update(everyone=False)
+    changes.kill(flag.pk, Why("user:ann", "the cards burn"))
 
     results = in_parallel(2, lambda _: launch(make_order(account, plan=plan.slug)))
-    assert [type(result).__name__ for result in results] == ["InvalidRequest"] * 2
+    assert [type(result).__name__ for result in results] == ["Killed"] * 2
     assert CardClaim.objects.count() == 1

@@ -9,7 +9,8 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from flags.models import Flag
+from flags import changes
+from flags.changes import Why
 from instances.actions.delete import delete
 from instances.actions.guest_settings import GuestSettings
 from instances.actions.password import MUST_BE_OFF, reset_password
@@ -470,11 +471,11 @@ def test_refused_wipe_leaves_the_old_disk_with_its_image(
 def test_verbs_go_on_when_the_flag_is_killed(image: Image) -> None:
     host = SimulatedHypervisor()
     account = make_account()
-    make_flag(accounts=(account,))
+    flag = make_flag(accounts=(account,))
     plan = make_plan(cards=2, disk_mib=64, flag_name=GPU_FLAG)
     instance, job = ordered(image, account=account, plan=plan.slug)
     run(job, host)
-    Flag.objects.update(everyone=False)
+    changes.kill(flag.pk, Why("user:ann", "the cards burn"))
 
     for kind in (JobKind.SHUTDOWN, JobKind.BOOT, JobKind.REBOOT, JobKind.REBUILD):
         run(ASK[kind][0](instance), host)

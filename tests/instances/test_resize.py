@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
+from flags import changes
+from flags.changes import Why
 from flags.models import Flag
 from instances.actions.delete import delete
 from instances.actions.force_release import ReleaseOrder, force_release
@@ -45,6 +47,7 @@ from instances.models import (
     Job,
     PendingResize,
     Plan,
+    RefusedDemand,
     UsageInterval,
 )
 from instances.reconcile import reconcile
@@ -56,7 +59,7 @@ from inventory.exceptions import HypervisorError
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.xml import parse_domain
 from inventory.ledger_audit import audit
-from inventory.models import Card, CardClaim, Host, NodeClaim
+from inventory.models import Card, CardClaim, Host, NodeClaim, Region
 from inventory.shape import shape_of
 from inventory.snapshots import snapshots_of
 from tests.builders import (
@@ -706,11 +709,32 @@ def test_gate_of_the_new_plan_is_asked_before_the_host(
     host = SimulatedHypervisor()
     instance = made(image, host)
     job = resized(instance, larger)
-    Flag.objects.update(everyone=False)
+    changes.kill(flag.pk, Why("user:ann", "the cards burn"))
 
     run(job, host)
 
     job.refresh_from_db()
-    assert job.state == "failed"
+    assert (job.state, job.public_message) == ("failed", "This plan is not available.")
     assert shown(instance, host) == ("running", True)
     assert_has(instance, host, "smaller")
+    refused = RefusedDemand.objects.get()
+    assert (refused.job, refused.flag_name, refused.reason) == (
+        *(job, "new-cards", "killed"),
+    )
+    with pytest.raises(InvalidRequest, match="A valid plan type"):
+        resized(instance, larger)
+    assert RefusedDemand.objects.filter(job=None).count() == 1
+
+
+def test_no_resize_where_the_region_is_killed(image: Image, larger: Plan) -> None:
+    flag = Flag.objects.create(name="new-place", everyone=True)
+    host = SimulatedHypervisor()
+    instance = made(image, host)
+    Region.objects.update(flag_name=flag.name)
+    changes.kill(flag.pk, Why("user:ann", "no power"))
+
+    with pytest.raises(InvalidRequest, match="not available in the Linode's region"):
+        resized(instance, larger)
+
+    assert_has(instance, host, "smaller")
+    assert RefusedDemand.objects.get().flag_name == "new-place"
