@@ -135,8 +135,12 @@ def main() -> int:
             fill(options.alone)
             print(json.dumps({t: asdict(line) for t, line in measure().items()}))
         return 0
-    few, many = (measure_apart(hosts) for hosts in (options.hosts // 100, options.hosts))
-    print("page: queries, wall ms, CPU ms (application + PostgreSQL), CPU to that of 1/100")
+    few, many = (
+        measure_apart(hosts) for hosts in (options.hosts // 100, options.hosts)
+    )
+    print(
+        "page: queries, wall ms, CPU ms (application + PostgreSQL), CPU to that of 1/100"
+    )
     for title, line in many.items():
         print(
             f"{title:<36}{line.queries:4}{line.wall_ms:8.1f}{line.cpu_ms:8.1f} "

@@ -28,9 +28,10 @@ class FleetFigures:
 
 
 def fleet_figures() -> FleetFigures:
-    """Count cards and what can be sold; five queries."""
+    """Count cards and what can be sold; four queries."""
     plans = list(Plan.objects.filter(is_sold=True).select_related("gpu_model"))
-    return FleetFigures(plans, cards_by_region(plans), sellable_everywhere(plans))
+    fits = sellable_everywhere(plans)
+    return FleetFigures(plans, cards_by_region(plans, fits), fits)
 
 
 def open_jobs() -> QuerySet[Job]:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db.models import Count, QuerySet, Window
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -143,33 +144,44 @@ def _plan_number(plan: Plan, region: Region, fits: int) -> Number:
 
 
 def _jobs() -> dict[str, Any]:
-    jobs = list(
+    jobs, job_total = _first(
         open_jobs()
         .select_related("instance__account", "card__host")
         .prefetch_related("steps")
-        .order_by("pk")[:ROWS_SHOWN]
+        .order_by("pk")
     )
     now = timezone.now()
     for job in jobs:
         steps = list(job.steps.all())
         done = [step for step in steps if step.state == StepState.DONE]
         current = next((s for s in steps if s.state != StepState.DONE), None)
-        job.now_at = current.label if current else ""  # type: ignore[attr-defined]
-        job.age_s = int((now - job.created_at).total_seconds())  # type: ignore[attr-defined]
-        job.done_text = f"{len(done)} of {len(steps)}"  # type: ignore[attr-defined]
-    return {"shows_jobs": True, "jobs": jobs, "job_total": open_jobs().count()}
+        job.now_at = current.label if current else ""
+        job.age_s = int((now - job.created_at).total_seconds())
+        job.done_text = f"{len(done)} of {len(steps)}"
+    return {"shows_jobs": True, "jobs": jobs, "job_total": job_total}
 
 
 def _hosts() -> dict[str, Any]:
+    silent, silent_total = _first(silent_hosts().select_related("region"))
+    discrepancies, discrepancy_total = _first(
+        open_discrepancies().select_related("host")
+    )
+    alerts, alert_total = _first(
+        open_alerts().select_related("host", "card__host", "region")
+    )
     return {
         "shows_hosts": True,
         "host_total": hosts().count(),
-        "silent_hosts": list(silent_hosts().select_related("region")[:ROWS_SHOWN]),
-        "silent_total": silent_hosts().count(),
-        "discrepancies": list(open_discrepancies().select_related("host")[:ROWS_SHOWN]),
-        "discrepancy_total": open_discrepancies().count(),
-        "alerts": list(
-            open_alerts().select_related("host", "card__host", "region")[:ROWS_SHOWN]
-        ),
-        "alert_total": open_alerts().count(),
+        "silent_hosts": silent,
+        "silent_total": silent_total,
+        "discrepancies": discrepancies,
+        "discrepancy_total": discrepancy_total,
+        "alerts": alerts,
+        "alert_total": alert_total,
     }
+
+
+def _first(rows: QuerySet[Any]) -> tuple[list[Any], int]:
+    """Return the first of `rows`, and how many there are in all; one query."""
+    shown = list(rows.annotate(in_all=Window(Count("pk")))[:ROWS_SHOWN])
+    return shown, shown[0].in_all if shown else 0

@@ -129,13 +129,18 @@ def smallest_plans(plans: Iterable[Plan]) -> dict[int, Plan]:
     return smallest
 
 
-def cards_by_region(plans: Iterable[Plan]) -> list[RegionCards]:
+def cards_by_region(
+    plans: Iterable[Plan], fits: Mapping[int, Mapping[str, int]] | None = None
+) -> list[RegionCards]:
     """Return the card counts of every region, sorted by slug.
 
     plans: those that are sold; the smallest one-card plan of each GPU model decides what
-    is sellable. Three queries.
+    is sellable. fits: what sellable_everywhere() said of them, if it was asked already.
+    Two queries, or three.
     """
-    fits = sellable_everywhere(smallest_plans(plans).values())
+    smallest = smallest_plans(plans).values()
+    if fits is None:
+        fits = sellable_everywhere(smallest)
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     silent_since: dict[int, datetime] = {}
     fleet = with_state(in_state(Card.objects.all(), CardState.FLEET)).order_by()
@@ -149,14 +154,14 @@ def cards_by_region(plans: Iterable[Plan]) -> list[RegionCards]:
             silent_since[region_id] = seen
     result = []
     for region in Region.objects.all():
-        of_state = counts[region.pk]
+        of_state, fits_here = counts[region.pk], fits.get(region.pk, {})
         result.append(
             RegionCards(
                 region=region,
                 total=sum(of_state.values()),
                 used=of_state.get(CardState.USED, 0),
                 free=of_state.get(CardState.FREE, 0),
-                sellable=sum(fits.get(region.pk, {}).values()),
+                sellable=sum(fits_here.get(plan.slug, 0) for plan in smallest),
                 cleaning=of_state.get(CardState.CLEANING, 0),
                 broken=of_state.get(CardState.BROKEN, 0),
                 unknown=of_state.get(CardState.UNKNOWN, 0),

@@ -56,7 +56,7 @@ class MapHost:
 def fleet_map(
     region: Region, hosts: Sequence[Host], plans: Iterable[Plan]
 ) -> list[MapHost]:
-    """Return what stands on `hosts` of `region`, in their order; eight queries.
+    """Return what stands on `hosts` of `region`, in their order; seven queries.
 
     plans: those that are sold. Cards are stranded on hosts that accept claims only.
     """

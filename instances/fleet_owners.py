@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.db.models import Value
+
 from instances.models import Instance, Reservation
 
 
@@ -21,18 +23,20 @@ class Owner:
 
 
 def owners_of(consumers: Iterable[UUID]) -> dict[UUID, Owner]:
-    """Return the owner of each consumer that is or was known; two queries."""
+    """Return the owner of each consumer that is or was known; one query."""
     wanted = set(consumers)
-    held = Reservation.objects.filter(uuid__in=wanted).values_list(
-        "uuid", "account_id", "account__name", "pk"
+    columns = ("uuid", "account_id", "account__name", "pk")
+    held = Reservation.objects.filter(uuid__in=wanted).order_by()
+    running = Instance.objects.filter(uuid__in=wanted).order_by()
+    rows = held.values_list(*columns, Value("")).union(
+        running.values_list(*columns, "label"), all=True
     )
-    owners = {
-        uuid: Owner(account_id, account, None, f"reservation {pk}")
-        for uuid, account_id, account, pk in held
-    }
-    # An instance has the UUID of the reservation that it used.
-    rows = Instance.objects.filter(uuid__in=wanted).values_list(
-        "uuid", "account_id", "account__name", "pk", "label"
-    )
-    owners.update((row[0], Owner(*row[1:])) for row in rows)
+    owners: dict[UUID, Owner] = {}
+    for uuid, account_id, account, pk, label in rows:
+        # An instance has the UUID of the reservation that it used.
+        if label:
+            owners[uuid] = Owner(account_id, account, pk, label)
+        else:
+            reserved = Owner(account_id, account, None, f"reservation {pk}")
+            owners.setdefault(uuid, reserved)
     return owners

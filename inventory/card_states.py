@@ -38,17 +38,9 @@ class CardState(TextChoices):
 
 def with_state(cards: QuerySet[Card]) -> QuerySet[Any]:
     """Return `cards` with `state`: a CardState but FLEET, or "gone" once retired."""
-    held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
-    is_free = is_sound()
-    is_cleaning = Q(condition__in=CLEANING_CONDITIONS)
     return cards.annotate(
         state=Case(
-            When(condition__in=GONE_CONDITIONS, then=Value("gone")),
-            When(Exists(held), then=Value(CardState.USED)),
-            When(~(is_free | is_cleaning), then=Value(CardState.BROKEN)),
-            When(~is_answering("host__"), then=Value(CardState.UNKNOWN)),
-            When(is_free, then=Value(CardState.FREE)),
-            default=Value(CardState.CLEANING),
+            *(When(test, then=Value(state)) for state, test in _tests()),
             output_field=CharField(),
         )
     )
@@ -58,4 +50,24 @@ def in_state(cards: QuerySet[Card], state: CardState) -> QuerySet[Card]:
     """Return those of `cards` that the accounting counts as `state`."""
     if state is CardState.FLEET:
         return cards.exclude(condition__in=GONE_CONDITIONS)
-    return with_state(cards).filter(state=state)
+    # Joins, where comparing with_state()'s would ask for each card of the fleet in turn.
+    for other, test in _tests():
+        if other == state:
+            return cards.filter(test)
+        cards = cards.filter(~test)
+    raise AssertionError(f"{state} is the state of no card")
+
+
+def _tests() -> tuple[tuple[str, Q], ...]:
+    """Return each state with its test; the first that holds is the card's."""
+    held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
+    is_free = is_sound()
+    is_cleaning = Q(condition__in=CLEANING_CONDITIONS)
+    return (
+        ("gone", Q(condition__in=GONE_CONDITIONS)),
+        (CardState.USED, Q(Exists(held))),
+        (CardState.BROKEN, ~(is_free | is_cleaning)),
+        (CardState.UNKNOWN, ~is_answering("host__")),
+        (CardState.FREE, is_free),
+        (CardState.CLEANING, is_cleaning),
+    )

@@ -65,19 +65,18 @@ class WhatIfForm(forms.Form):
         )
 
 
-def first_region() -> Region | None:
-    """Return the region with the most hosts: one without has nothing to show."""
-    return Region.objects.annotate(size=Count("hosts")).order_by("-size", "pk").first()
+def regions_by_size() -> list[Region]:
+    """Return the regions, first the one with most hosts: one without has nothing to show."""
+    return list(Region.objects.annotate(size=Count("hosts")).order_by("-size", "pk"))
 
 
 def capacity_page(request: HttpRequest) -> HttpResponse:
     """Show the page; what is asked stands in the address, so nothing is ever written."""
     if not request.user.has_perms(PERMISSIONS):
         raise PermissionDenied
-    first = first_region()
     given = request.GET.dict()
-    if first is not None:
-        given.setdefault("region", first.slug)
+    for region in regions_by_size()[:1]:
+        given.setdefault("region", region.slug)
     form = WhatIfForm(given)
     context: dict[str, Any] = {
         **admin.site.each_context(request),

@@ -1,5 +1,6 @@
 """The map of the fleet: hosts, NUMA nodes and cards, one region and page at a time."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from instances.admin.capacity_page import first_region
+from instances.admin.capacity_page import regions_by_size
 from instances.fleet_map import MapCard, MapHost, fleet_map
 from instances.models import Plan
 from inventory.card_states import CardState, in_state
@@ -37,17 +38,11 @@ _BY_STATE, _BY_OWNER = "state", "owner"
 
 
 class FleetForm(forms.Form):
-    region = forms.ModelChoiceField(
-        Region.objects.all(),
-        to_field_name="slug",
-        empty_label=None,
-        widget=UnfoldAdminSelectWidget(),
-    )
-    model = forms.ModelChoiceField(
-        GpuModel.objects.all(),
-        to_field_name="slug",
+    """regions: those to choose from, not empty; what is chosen is looked up among them."""
+
+    region = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
+    model = forms.ChoiceField(
         required=False,
-        empty_label="any",
         label="With a card of model",
         widget=UnfoldAdminSelectWidget(),
     )
@@ -70,18 +65,35 @@ class FleetForm(forms.Form):
         widget=UnfoldAdminSelectWidget(),
     )
 
+    def __init__(self, regions: Iterable[Region], data: dict[str, str]) -> None:
+        super().__init__(data)
+        self._regions = {region.slug: region for region in regions}
+        models = GpuModel.objects.values_list("slug", "name")
+        self._offer("region", sorted((s, str(r)) for s, r in self._regions.items()))
+        self._offer("model", [("", "any"), *models])
+
+    def _offer(self, name: str, options: list[tuple[str, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101
+        field.choices = options
+
+    @property
+    def chosen_region(self) -> Region:
+        """The one that valid data ask for."""
+        return self._regions[self.cleaned_data["region"]]
+
     def hosts(self) -> QuerySet[Host]:
         """Return the hosts that valid data ask for, by name."""
         data = self.cleaned_data
-        hosts = Host.objects.filter(region=data["region"]).exclude(
+        hosts = Host.objects.filter(region=self.chosen_region).exclude(
             policy=HostPolicy.RETIRED
         )
         if data["host"]:
             hosts = hosts.filter(name__icontains=data["host"])
-        cards = Card.objects.filter(host__region=data["region"])
+        cards = Card.objects.filter(host__region=self.chosen_region)
         state = CardState(data["state"] or CardState.FLEET)
         if data["model"]:
-            cards = cards.filter(gpu_model=data["model"])
+            cards = cards.filter(gpu_model__slug=data["model"])
         if data["model"] or data["state"]:
             hosts = hosts.filter(
                 pk__in=in_state(cards, state).order_by().values("host")
@@ -104,11 +116,11 @@ def fleet_page(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perms(PERMISSIONS):
         raise PermissionDenied
     given = request.GET.dict()
-    first = first_region()
-    if first is not None:
-        given.setdefault("region", first.slug)
+    regions = regions_by_size()
+    for region in regions[:1]:
+        given.setdefault("region", region.slug)
     given.setdefault("colour", _BY_STATE)
-    form = FleetForm(given)
+    form = FleetForm(regions, given)
     context: dict[str, Any] = {
         **admin.site.each_context(request),
         "title": "Fleet map",
@@ -121,8 +133,7 @@ def fleet_page(request: HttpRequest) -> HttpResponse:
             read_one_moment()
             page = Paginator(form.hosts(), HOSTS_A_PAGE).get_page(given.get("page"))
             plans = Plan.objects.filter(is_sold=True).select_related("gpu_model")
-            region = form.cleaned_data["region"]
-            rows = fleet_map(region, list(page.object_list), plans)
+            rows = fleet_map(form.chosen_region, list(page.object_list), plans)
         # Who a customer is shows only to those who may see accounts.
         names = request.user.has_perm("instances.view_account")
         by_owner = names and form.cleaned_data["colour"] == _BY_OWNER

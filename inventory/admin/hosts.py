@@ -4,7 +4,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -18,7 +19,7 @@ from inventory.admin.host_decisions import HostDecisions
 from inventory.admin.host_page import host_page
 from inventory.admin.read_only import ReadOnlyAdmin
 from inventory.choices import GONE_CONDITIONS, HostConnection, HostPolicy
-from inventory.models import Host
+from inventory.models import Card, Host
 
 CONNECTION_COLOURS = {
     HostConnection.OK: "success",
@@ -31,6 +32,12 @@ POLICY_COLOURS = {
     HostPolicy.DRAINING: "warning",
     HostPolicy.MAINTENANCE: "info",
 }
+
+
+def _number_of(cards: QuerySet[Card]) -> Coalesce:
+    """Return how many of `cards` a host has; counted for the hosts of a page alone."""
+    of_host = cards.filter(host=OuterRef("pk")).order_by().values("host")
+    return Coalesce(Subquery(of_host.annotate(n=Count("pk")).values("n")), 0)
 
 
 @admin.register(Host)
@@ -75,16 +82,9 @@ class HostAdmin(HostDecisions, ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Host]:
         hosts: QuerySet[Host] = super().get_queryset(request)
-        owned = ~Q(cards__condition__in=GONE_CONDITIONS)
-        return hosts.annotate(
-            total=Count("cards", filter=owned, distinct=True),
-            used=Count(
-                "cards",
-                filter=owned
-                & Q(cards__claims__isnull=False, cards__claims__released_at=None),
-                distinct=True,
-            ),
-        )
+        owned = Card.objects.exclude(condition__in=GONE_CONDITIONS)
+        held = owned.filter(claims__isnull=False, claims__released_at=None)
+        return hosts.annotate(total=_number_of(owned), used=_number_of(held))
 
     def add_view(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
         return redirect("admin:inventory_host_enrol")
