@@ -1,19 +1,22 @@
-"""What a card's page shows beside its fields: who holds it, its functions, its ledger."""
+"""What a card's page shows beside its fields: who holds it, its functions, its life."""
 
 from datetime import timedelta
 from typing import Any
 
+from django.http import HttpRequest
+
 from inventory.admin.holders import holder_names
+from inventory.admin.timeline_part import timeline_part
 from inventory.card_reports import reports_about
 from inventory.check_times import expected_until_ready
-from inventory.models import Card, CardClaim, CardEvent, CardFunction
+from inventory.models import Card, CardClaim, CardFunction
+from inventory.timeline import card_sources
 
-EVENTS_SHOWN = 100
 REPORTS_SHOWN = 20
 
 
-def card_page(object_id: str) -> dict[str, Any]:
-    """Return the template's context; eleven queries. An id that is none shows nothing."""
+def card_page(request: HttpRequest, object_id: str) -> dict[str, Any]:
+    """Return the template's context; twelve queries. An id that is none shows nothing."""
     card = (
         Card.objects.select_related(
             "gpu_model__scrub_image", "gpu_model__test_image"
@@ -24,11 +27,9 @@ def card_page(object_id: str) -> dict[str, Any]:
     if card is None:
         return {}
     card_id = card.pk
-    events = list(CardEvent.objects.filter(card=card_id)[: EVENTS_SHOWN + 1])
     holder = CardClaim.objects.filter(card=card_id, released_at=None).first()
     reports = list(reports_about(card)[:REPORTS_SHOWN])
-    consumers = {event.consumer for event in events if event.consumer}
-    consumers |= {report.claim.consumer for report in reports}
+    consumers = {report.claim.consumer for report in reports}
     if holder is not None:
         consumers.add(holder.consumer)
     names = holder_names(consumers)
@@ -43,14 +44,7 @@ def card_page(object_id: str) -> dict[str, Any]:
             for report in reports
         ],
         "functions": CardFunction.objects.filter(card=card_id),
-        "events": [
-            {
-                "row": event,
-                "holder_name": names[event.consumer] if event.consumer else "",
-            }
-            for event in events[:EVENTS_SHOWN]
-        ],
-        "has_more_events": len(events) > EVENTS_SHOWN,
+        **timeline_part(request, card_sources(card)),
     }
 
 

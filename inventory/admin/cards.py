@@ -91,7 +91,7 @@ class CardAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        context = {**(extra_context or {}), **card_page(object_id)}
+        context = {**(extra_context or {}), **card_page(request, object_id)}
         return super().change_view(request, object_id, form_url, context)
 
     @display(description="region", ordering="host__region__slug")

@@ -5,9 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.http import HttpRequest
+
 from inventory.admin.holders import holder_names
+from inventory.admin.timeline_part import timeline_part
 from inventory.models import Card, CardClaim, Host, HostCpu, NodeClaim
 from inventory.snapshots import snapshots_of
+from inventory.timeline import host_sources
 
 
 @dataclass(slots=True)
@@ -44,14 +48,20 @@ class NodeRow:
     cards: list[CardRow] = field(default_factory=list)
 
 
-def host_page(object_id: str) -> dict[str, Any]:
-    """Return the template's context; thirteen queries. An id that is none shows nothing."""
+def host_page(request: HttpRequest, object_id: str) -> dict[str, Any]:
+    """Return the template's context; sixteen queries. An id that is none shows nothing."""
     host = (
         Host.objects.prefetch_related("nodes").filter(pk=object_id).first()
         if object_id.isdecimal()
         else None
     )
-    return {"nodes": _nodes(host), "holders": holders_on(host)} if host else {}
+    if host is None:
+        return {}
+    return {
+        "nodes": _nodes(host),
+        "holders": holders_on(host),
+        **timeline_part(request, host_sources(host)),
+    }
 
 
 def holders_on(host: Host) -> list[HolderRow]:

@@ -96,7 +96,7 @@ class HostAdmin(HostDecisions, ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        context = {**(extra_context or {}), **host_page(object_id)}
+        context = {**(extra_context or {}), **host_page(request, object_id)}
         return super().change_view(request, object_id, form_url, context)
 
     @display(description="policy", ordering="policy", label=dict(POLICY_COLOURS))

@@ -154,8 +154,10 @@ def test_card_page_tells_its_life_newest_first(
     page = staff.get(url_of(card))
     text = page.content.decode()
 
-    kinds = [event["row"].kind for event in page.context["events"]]
-    assert kinds == ["claimed", "condition", "condition", "enrolled"]
+    told = [row.moment.what for row in page.context["timeline"]]
+    assert told[0] == "Claimed"
+    assert told[-1] == "Enrolled: host-a 0000:21:00"
+    assert "testing → ready" in told
     assert "trial (Lab)" in text
     assert f"/admin/consumer/{instance.uuid}/" in text
     assert f"{card.slot_path}.0" in text
