@@ -50,7 +50,7 @@ from inventory.models import (
 _MOST_SKIPPED = 10_000
 
 Column = Combinable | str
-_NOTHING = Value("")
+_NOTHING, _NOBODY = Value(""), Value(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Source:
     told: tuple[Column, ...] = ()
     why: Column = _NOTHING
     who: Column = _NOTHING
-    consumer: Column = Value(None)
+    consumer: Column = _NOBODY
     page: str = ""
     page_id: Column = "pk"
 
@@ -203,7 +203,7 @@ def card_sources(card: Card) -> list[Source]:
             "reported_by",
             "claim__consumer",
         ),
-        *_observed(Discrepancy.objects.filter(card=card)),
+        *observed(Discrepancy.objects.filter(card=card)),
         *_alerts(Alert.objects.filter(card=card)),
         by_hand(card, Discrepancy.objects.filter(card=card)),
     ]
@@ -232,7 +232,7 @@ def host_sources(host: Host) -> list[Source]:
         _events_on_host(events.filter(card__host=host)),
         # Cards that were here, and went on.
         _events_on_host(events.filter(host=host).exclude(card__host=host)),
-        *_observed(on_it),
+        *observed(on_it),
         *_alerts(Alert.objects.filter(Q(host=host) | Q(card__host=host))),
         by_hand(host, on_it),
     ]
@@ -264,7 +264,9 @@ def _log_words(message: str) -> str:
 _EVENT = ("kind", "from_condition", "to_condition", "host__name", "slot_path")
 
 
-def _event_words(kind: str, before: str, after: str, host: str | None, slot: str) -> str:
+def _event_words(
+    kind: str, before: str, after: str, host: str | None, slot: str
+) -> str:
     if kind == CardEventKind.CONDITION:
         return f"{CardCondition(before).label} → {CardCondition(after).label}"
     label = CardEventKind(kind).label.capitalize()
@@ -288,7 +290,7 @@ def _check_words(kind: str, outcome: str) -> str:
     return f"{CheckKind(kind).label.capitalize()}: {CheckOutcome(outcome).label}"
 
 
-def _observed(rows: QuerySet[Discrepancy]) -> Iterable[Source]:
+def observed(rows: QuerySet[Discrepancy]) -> Iterable[Source]:
     """Return when differences between host and rows were found, and when they were gone."""
     for at, word in (("first_seen_at", "Found"), ("resolved_at", "Settled")):
         yield Source(

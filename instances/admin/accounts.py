@@ -15,8 +15,9 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from instances.admin.account_page import account_page
 from instances.admin.issue_token import IssueTokenForm, issue_and_show
-from instances.admin.quotas import GpuQuotaInline, shown_use
+from instances.admin.quotas import GpuQuotaInline
 from instances.admin.reservations import ReserveForm, reserve_for
 from instances.models import Account, ApiChange, ApiToken, SSHKey
 from instances.usage import follow_tags
@@ -39,11 +40,11 @@ class AccountAdmin(ModelAdmin):
     list_display = ("name", "email", "tags", "member_count", "created_at")
     search_fields = ("name", "email", "tags")
     search_help_text = "Name, address or tag"
-    fields = ("name", "email", "tags", "members", "gpu_use")
-    readonly_fields = ("gpu_use",)
+    fields = ("name", "email", "tags", "members")
     autocomplete_fields = ("members",)
     formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
     inlines = (GpuQuotaInline, ApiTokenInline)
+    change_form_template = "admin/instances/account/page.html"
     actions = None
     actions_detail = ("launch_for", "reserve", "issue_token")
 
@@ -64,13 +65,17 @@ class AccountAdmin(ModelAdmin):
         # Instances and events keep their account for ever.
         return False
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        account = kwargs.get("obj")
+        if account is not None:
+            context.update(account_page(request, account))
+        return super().render_change_form(request, context, *args, **kwargs)
+
     @display(description="members", ordering="member_total")
     def member_count(self, account: Any) -> int:
         return int(account.member_total)
-
-    @display(description="GPUs")
-    def gpu_use(self, account: Account) -> str:
-        return shown_use(account) if account.pk else "-"
 
     def has_reserve_permission(
         self, request: HttpRequest, object_id: str | None = None

@@ -24,8 +24,10 @@ from instances.admin.resize import RESIZE, ResizeForm, may_resize, resize_dialog
 from instances.choices import ENDED_PHASES, Desired, Phase
 from instances.exceptions import InstancesError
 from instances.models import Instance
+from instances.timeline import instance_sources
 from inventory.admin.dialogs import leave_dialog, object_or_404, staff_actor
 from inventory.admin.read_only import ReadOnlyAdmin
+from inventory.admin.timeline_part import timeline_part
 
 PHASE_COLOURS = {
     Phase.PROVISIONING: "info",
@@ -117,6 +119,8 @@ class InstanceAdmin(power.PowerDialogs, ReadOnlyAdmin):
         instance = kwargs.get("obj")
         if instance is not None:
             context.update(live.live(instance))
+            sources = instance_sources(instance, request.user.has_perm)
+            context.update(timeline_part(request, sources))
         return super().render_change_form(request, context, *args, **kwargs)
 
     @display(description="phase", ordering="phase", label=dict(PHASE_COLOURS))

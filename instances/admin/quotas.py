@@ -1,11 +1,9 @@
 """Staff pages for quotas: the default of each GPU model, and an account's own."""
 
 from django.contrib import admin
-from django.utils.html import format_html_join
 from unfold.admin import ModelAdmin, TabularInline
 
-from instances.models import Account, GpuQuota
-from instances.quotas import gpu_use
+from instances.models import GpuQuota
 
 
 @admin.register(GpuQuota)
@@ -29,19 +27,3 @@ class GpuQuotaInline(TabularInline):
     hide_title = True
     verbose_name = "GPU quota of its own"
     verbose_name_plural = "GPU quotas of its own"
-
-
-def shown_use(account: Account) -> str:
-    """Return the account's use of each GPU model that it has a quota for, or uses."""
-    lines = [
-        (
-            use.gpu_model.name,
-            use.used,
-            "no limit" if use.allowed is None else use.allowed,
-        )
-        for use in gpu_use(account)
-        if use.used or use.allowed is not None
-    ]
-    if not lines:
-        return "none in use, no limit"
-    return format_html_join("; ", "{}: {} in use or reserved, allowed: {}", lines)

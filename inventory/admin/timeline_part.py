@@ -31,9 +31,7 @@ def timeline_part(request: HttpRequest, sources: Sequence[Source]) -> dict[str, 
     names = holder_names({each.consumer for each in told.moments if each.consumer})
     return {
         "timeline": [
-            Row(
-                each, _url(each), names[each.consumer] if each.consumer else ""
-            )
+            Row(each, _url(each), names[each.consumer] if each.consumer else "")
             for each in told.moments
         ],
         "timeline_begins_later": begin is not None,

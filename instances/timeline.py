@@ -1,0 +1,249 @@
+"""Say what the lives of accounts and instances are made of, for inventory.timeline."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.db.models import Model, QuerySet, Value
+from django.db.models.functions import Concat
+
+from flags.models import BetaEnrolment
+from instances.choices import (
+    EntityType,
+    JobKind,
+    JobState,
+    Phase,
+    ReservationState,
+    WaitState,
+)
+from instances.models import (
+    Account,
+    ApiToken,
+    Event,
+    Instance,
+    Invoice,
+    Job,
+    RefusedDemand,
+    Reservation,
+    UsageInterval,
+    WaitlistEntry,
+)
+from inventory.choices import CardEventKind
+from inventory.models import CardEvent, Discrepancy
+from inventory.timeline import Source, by_hand, observed
+
+May = Callable[[str], bool]
+
+
+def account_sources(account: Account, may: May) -> list[Source]:
+    """Return what an account's life is made of, of that what the reader may see.
+
+    may: whether somebody has a permission, such as "instances.view_apitoken".
+    """
+    this = Account.objects.filter(pk=account.pk)
+    sources = [Source(this, "created_at", lambda: "Account made"), by_hand(account)]
+    for permission, sources_of, model in _OF_ACCOUNT:
+        if may(permission):
+            sources += sources_of(model._default_manager.filter(account=account))
+    if may("instances.view_usageinterval"):
+        sources += _usage(UsageInterval.objects.filter(instance__account=account))
+    return sources
+
+
+def instance_sources(instance: Instance, may: May) -> list[Source]:
+    """Return what an instance's life is made of, of that what the reader may see."""
+    events = Event.objects.filter(
+        account=instance.account_id,
+        entity_type=EntityType.LINODE,
+        entity_id=instance.pk,
+    )
+    sources = [*_instances(Instance.objects.filter(pk=instance.pk)), by_hand(instance)]
+    if may("instances.view_job"):
+        sources += _jobs(Job.objects.filter(instance=instance))
+    if may("instances.view_event"):
+        sources += _events(events)
+    if may("instances.view_usageinterval"):
+        sources += _usage(UsageInterval.objects.filter(instance=instance))
+    if may("inventory.view_card"):
+        sources += _cards(CardEvent.objects.filter(consumer=instance.uuid))
+    if may("inventory.view_discrepancy"):
+        sources += observed(Discrepancy.objects.filter(consumer=instance.uuid))
+    return sources
+
+
+def _instances(rows: QuerySet[Instance]) -> Iterable[Source]:
+    yield Source(
+        rows,
+        "created_at",
+        lambda label, plan, region: f"{label}: launched as {plan} in {region}",
+        ("label", "plan__slug", "region__slug"),
+        who="created_by",
+        page="instances.instance",
+    )
+    yield Source(
+        rows,
+        "ended_at",
+        lambda label, phase: f"{label}: {Phase(phase).label}",
+        ("label", "phase"),
+        page="instances.instance",
+    )
+
+
+def _reservations(rows: QuerySet[Reservation]) -> Iterable[Source]:
+    yield Source(
+        rows,
+        "created_at",
+        lambda pk, plan, region: f"Reservation {pk}: {plan} in {region}",
+        ("pk", "plan__slug", "region__slug"),
+        who="created_by",
+        page="instances.reservation",
+    )
+    yield Source(
+        rows,
+        "ended_at",
+        lambda pk, state: f"Reservation {pk}: {ReservationState(state).label}",
+        ("pk", "state"),
+        page="instances.reservation",
+    )
+
+
+def _waits(rows: QuerySet[WaitlistEntry]) -> Iterable[Source]:
+    yield Source(
+        rows,
+        "created_at",
+        lambda plan, region: f"Waits for {plan} in {region}",
+        ("plan__slug", "region__slug"),
+        who="created_by",
+        page="instances.waitlistentry",
+    )
+    yield Source(
+        rows,
+        "ended_at",
+        lambda plan, region, state: (
+            f"Waited for {plan} in {region}: {WaitState(state).label}"
+        ),
+        ("plan__slug", "region__slug", "state"),
+        page="instances.waitlistentry",
+    )
+
+
+def _usage(rows: QuerySet[UsageInterval]) -> Iterable[Source]:
+    """Return when use began, at what price, and when it ended."""
+    yield Source(
+        rows,
+        "starts_at",
+        lambda label, plan, price, is_billed: (
+            f"{label}: use of {plan} begins, $ {price} an hour"
+            + ("" if is_billed else ", not billed")
+        ),
+        ("instance__label", "plan__slug", "price_hourly", "is_billed"),
+        page="instances.usageinterval",
+    )
+    yield Source(
+        rows,
+        "ends_at",
+        lambda label, plan: f"{label}: use of {plan} ends",
+        ("instance__label", "plan__slug"),
+        page="instances.usageinterval",
+    )
+
+
+def _tokens(rows: QuerySet[ApiToken]) -> Iterable[Source]:
+    """Return when tokens were issued and revoked: label and first characters, no secret."""
+    for at, word in (("created_at", "issued"), ("revoked_at", "revoked")):
+        yield Source(
+            rows,
+            at,
+            lambda label, prefix, word=word: f"API token {word}: {label} ({prefix}…)",
+            ("label", "prefix"),
+            who=_user("user__username") if word == "issued" else Value(""),
+            page="instances.apitoken",
+        )
+
+
+def _refusals(rows: QuerySet[RefusedDemand]) -> Iterable[Source]:
+    yield Source(
+        rows,
+        "at",
+        lambda plan, region, reason: (
+            f"Refused: {plan} in {region}, {RefusedDemand.Reason(reason).label}"
+        ),
+        ("plan__slug", "region__slug", "reason"),
+        page="instances.refuseddemand",
+    )
+
+
+def _invoices(rows: QuerySet[Invoice]) -> Iterable[Source]:
+    yield Source(
+        rows,
+        "issued_at",
+        lambda label, total: f"Invoice {label}: $ {total}",
+        ("label", "total"),
+        page="instances.invoice",
+    )
+
+
+def _betas(rows: QuerySet[BetaEnrolment]) -> Iterable[Source]:
+    yield Source(
+        rows,
+        "enrolled_at",
+        lambda label: f"Enrolled in the beta {label}",
+        ("beta__label",),
+        who="enrolled_by",
+        page="flags.betaenrolment",
+    )
+
+
+def _jobs(rows: QuerySet[Job]) -> Iterable[Source]:
+    yield Source(
+        rows,
+        "finished_at",
+        lambda kind, state: f"Job: {JobKind(kind).label} {JobState(state).label}",
+        ("kind", "state"),
+        why="public_message",
+        who="actor",
+        page="instances.job",
+    )
+
+
+def _events(rows: QuerySet[Event]) -> Iterable[Source]:
+    yield Source(
+        rows,
+        "created_at",
+        lambda action, status: f"Customer's event: {action}, {status}",
+        ("action", "status"),
+        why="message",
+        who=_user("username"),
+        page="instances.event",
+    )
+
+
+def _cards(rows: QuerySet[CardEvent]) -> Iterable[Source]:
+    yield Source(
+        rows,
+        "at",
+        lambda kind, host, slot: f"Card {host} {slot}: {CardEventKind(kind).label}",
+        ("kind", "card__host__name", "card__slot_path"),
+        why="reason",
+        who="actor",
+        page="inventory.card",
+        page_id="card_id",
+    )
+
+
+def _user(column: str) -> Any:
+    """Return the name in a column as ledger and jobs write people: user:NAME."""
+    return Concat(Value("user:"), column)
+
+
+# (permission to see the rows, what they tell, whose rows), all with an `account`.
+_OF_ACCOUNT: tuple[
+    tuple[str, Callable[[QuerySet[Any]], Iterable[Source]], type[Model]], ...
+] = (
+    ("instances.view_instance", _instances, Instance),
+    ("instances.view_reservation", _reservations, Reservation),
+    ("instances.view_waitlistentry", _waits, WaitlistEntry),
+    ("instances.view_apitoken", _tokens, ApiToken),
+    ("instances.view_refuseddemand", _refusals, RefusedDemand),
+    ("instances.view_invoice", _invoices, Invoice),
+    ("flags.view_betaenrolment", _betas, BetaEnrolment),
+)
