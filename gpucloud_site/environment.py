@@ -121,6 +121,25 @@ def words(name: str, hint: str) -> list[str]:
     return found
 
 
+def listed(name: str) -> list[str]:
+    """Return the comma-separated words of `name`; none if it is absent."""
+    return [word.strip() for word in text(name, default="").split(",") if word.strip()]
+
+
+def mail_server(name: str) -> dict[str, Any]:
+    """Return Django's EMAIL settings for the URL in `name`; empty if it is absent."""
+    url = text(name, default="")
+    if not url:
+        return {}
+    hint = "smtp+tls://USER:PASSWORD@HOST:587, or smtp:// or smtp+ssl://"
+    if urlsplit(url).scheme not in {"smtp", "smtp+tls", "smtp+ssl"}:
+        raise ImproperlyConfigured(f"{name} is no mail server. Set it to {hint}.")
+    found = dict(_typed(name, _env.email_url, environ.Env.NOTSET, hint))
+    if not found["EMAIL_HOST"]:
+        raise ImproperlyConfigured(f"{name} names no host. Set it to {hint}.")
+    return found
+
+
 def postgresql(name: str) -> dict[str, Any]:
     """Return Django's connection settings for the PostgreSQL URL in `name`."""
     hint = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"

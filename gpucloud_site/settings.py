@@ -127,6 +127,26 @@ METRICS_TOKEN = environment.secret("GPUCLOUD_METRICS_TOKEN", minimum=32)
 METRICS_NETWORKS = environment.networks(
     "GPUCLOUD_METRICS_NETWORKS", default="127.0.0.0/8,::1/128"
 )
+_HOST = ALLOWED_HOSTS[0].strip(".*") or "localhost"
+# Mail, if there is a server; the reports of each week go to these addresses.
+_MAIL = environment.mail_server("GPUCLOUD_MAIL_URL")
+EMAIL_HOST = _MAIL.get("EMAIL_HOST", "")
+EMAIL_PORT = _MAIL.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER = _MAIL.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = _MAIL.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS = _MAIL.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _MAIL.get("EMAIL_USE_SSL", False)
+# For each answer of the server.
+EMAIL_TIMEOUT = environment.whole_number(
+    "GPUCLOUD_MAIL_TIMEOUT_S", default=10, minimum=1
+)
+DEFAULT_FROM_EMAIL = environment.text("GPUCLOUD_MAIL_FROM", default=f"gpucloud@{_HOST}")
+REPORT_MAIL_TO = environment.listed("GPUCLOUD_REPORT_MAIL_TO")
+# What links in mails begin with.
+SITE_URL = environment.text(
+    "GPUCLOUD_SITE_URL",
+    default=f"http{'s' if HTTPS else ''}://{_HOST}",
+).rstrip("/")
 DATABASES = {
     "default": {
         **environment.postgresql("DATABASE_URL"),

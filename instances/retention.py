@@ -54,6 +54,8 @@ KEPT_FOR_EVER = frozenset(
         *("instances.PendingResize", "instances.RegionPrice"),
         # As many as there are kinds of steps, and parts of an installation.
         *("instances.WorkDuration", "instances.Heartbeat"),
+        # One a week.
+        "instances.ReportMail",
         # Their customers' own, until they delete them or what is on them.
         *("instances.Firewall", "instances.FirewallDevice"),
         *("instances.PlacementGroup", "instances.PlacementMember"),

@@ -21,6 +21,7 @@ from instances import (
     image_catalogue,
     invoicing,
     reconcile,
+    report_mail,
     retention,
     usage,
     waitlist,
@@ -36,6 +37,7 @@ _SCHEDULES = {
     "instances.tasks.look_after_fleet": 1,
     "instances.tasks.prune": 60,
     "instances.tasks.make_invoices": 60,
+    "instances.tasks.mail_reports": 15,
 }
 
 
@@ -76,6 +78,11 @@ def prune() -> dict[str, int]:
 def make_invoices() -> int:
     """Invoice the months that are over; returns how many invoices were made."""
     return invoicing.make_invoices()
+
+
+def mail_reports() -> bool:
+    """Mail last week's reports, once; says whether that was now. It waits for no other."""
+    return report_mail.send_due()
 
 
 def put_back(left: Leftovers) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.db.models import Model, QuerySet, Value
+from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat
 
 from flags.models import BetaEnrolment
@@ -43,7 +43,7 @@ def account_sources(account: Account, may: May) -> list[Source]:
     sources = [Source(this, "created_at", lambda: "Account made"), by_hand(account)]
     for permission, sources_of, model in _OF_ACCOUNT:
         if may(permission):
-            sources += sources_of(model._default_manager.filter(account=account))
+            sources += sources_of(model.objects.filter(account=account))
     if may("instances.view_usageinterval"):
         sources += _usage(UsageInterval.objects.filter(instance__account=account))
     return sources
@@ -237,7 +237,7 @@ def _user(column: str) -> Any:
 
 # (permission to see the rows, what they tell, whose rows), all with an `account`.
 _OF_ACCOUNT: tuple[
-    tuple[str, Callable[[QuerySet[Any]], Iterable[Source]], type[Model]], ...
+    tuple[str, Callable[[QuerySet[Any]], Iterable[Source]], type[Any]], ...
 ] = (
     ("instances.view_instance", _instances, Instance),
     ("instances.view_reservation", _reservations, Reservation),

@@ -1,12 +1,13 @@
 """The reports' pages: a table with a chart, as CSV and XLSX, at an address that stays."""
 
 import csv
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -16,8 +17,10 @@ from openpyxl.cell import WriteOnlyCell
 from openpyxl.styles import Font
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from instances import report_mail
+from instances.models import ReportMail
 from instances.reports.catalogue import REPORTS, Report
-from instances.reports.table import Asked, Cell, Column, Table
+from instances.reports.table import Asked, Column, Table, shown
 from instances.spreadsheet import inert
 from inventory.ledger import clock
 from inventory.models import Region
@@ -83,6 +86,8 @@ def report_index(request: HttpRequest) -> HttpResponse:
         **admin.site.each_context(request),
         "title": "Reports",
         "reports": list(REPORTS.values()),
+        "mailed_to": settings.REPORT_MAIL_TO if report_mail.is_wanted() else [],
+        "mail": ReportMail.objects.first(),
     }
     return TemplateResponse(request, "admin/reports.html", context)
 
@@ -130,7 +135,7 @@ def _shown(table: Table) -> list[dict[str, Any]]:
     bars = [round(100 * value / whole, 1) if whole else 0 for value in values]
     return [
         {
-            "cells": list(zip(table.columns, map(_text, row), strict=True)),
+            "cells": list(zip(table.columns, map(shown, row), strict=True)),
             "bar": bars[place] if bars else None,
         }
         for place, row in enumerate(table.rows)
@@ -139,14 +144,6 @@ def _shown(table: Table) -> list[dict[str, Any]]:
 
 def _is_share(table: Table) -> bool:
     return table.chart is not None and table.columns[table.chart].heading.endswith("%")
-
-
-def _text(cell: Cell) -> str:
-    if cell is None:
-        return "-"
-    if isinstance(cell, date):
-        return cell.isoformat()
-    return str(cell)
 
 
 def _csv(report: Report, table: Table) -> HttpResponse:

@@ -13,6 +13,7 @@ from instances.models.observability import Heartbeat, WorkDuration
 from instances.models.placement_group import PlacementGroup, PlacementMember
 from instances.models.quota import GpuQuota
 from instances.models.refusal import RefusedDemand
+from instances.models.report_mail import ReportMail
 from instances.models.reservation import Reservation
 from instances.models.resize import PendingResize
 from instances.models.tag import Tag
@@ -44,6 +45,7 @@ __all__ = [
     "Plan",
     "RefusedDemand",
     "RegionPrice",
+    "ReportMail",
     "Reservation",
     "SSHKey",
     "SeedSettings",

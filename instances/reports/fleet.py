@@ -127,6 +127,8 @@ def sold(asked: Asked) -> Table:
     for day, cards in days.items():
         parts = [cards.get(who, 0.0) for who in ("customers", "employees", "held")]
         fleet = cards.get("fleet", 0.0)
+        if not rows and not fleet:
+            continue
         held = (round(each, 2) for each in parts)
         rows.append((day, round(fleet, 2), *held, share(sum(parts), fleet)))
     return Table(
@@ -142,6 +144,7 @@ def sold(asked: Asked) -> Table:
         remarks=(
             "Averages over the day; of today, over what has passed of it.",
             "A card counts where it stands now, and from its enrolment to its retirement.",
+            "Days before the first card are left out.",
         ),
         chart=5,
     )

@@ -43,6 +43,13 @@ class Asked:
         return self.until + timedelta(days=1)
 
 
+def shown(cell: Cell) -> str:
+    """Return a cell as people read it."""
+    if cell is None:
+        return "-"
+    return cell.isoformat() if isinstance(cell, date) else str(cell)
+
+
 def text(heading: str) -> Column:
     return Column(heading)
 

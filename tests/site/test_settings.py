@@ -55,6 +55,11 @@ def manage(*arguments: str, **changes: str | None) -> subprocess.CompletedProces
             "Set it to the site's host names, separated by commas.",
         ),
         (
+            {"GPUCLOUD_MAIL_URL": "mail.example.net"},
+            "gpucloud: setting: GPUCLOUD_MAIL_URL is no mail server. Set it to "
+            "smtp+tls://USER:PASSWORD@HOST:587, or smtp:// or smtp+ssl://.",
+        ),
+        (
             {"GPUCLOUD_PLAIN_PLANS_ON_GPU_HOSTS": "rarely"},
             "gpucloud: setting: GPUCLOUD_PLAIN_PLANS_ON_GPU_HOSTS is 'rarely'. "
             "Set it to last or never.",
