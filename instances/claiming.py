@@ -21,6 +21,7 @@ from inventory.models import Region
 from inventory.search import LockedHost, Search
 from inventory.shape import room_in
 from inventory.snapshots import stale_after
+from inventory.topology import HostSnapshot
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +135,18 @@ def room_of(region_id: int) -> tuple[str, ...]:
 def fits_one_of(request: Request, shapes: tuple[str, ...]) -> bool:
     """Say whether `request` fits on a host with one of the free shapes."""
     return bool(_best_first(request, shapes))
+
+
+def best_host(request: Request, region: Region) -> HostSnapshot | None:
+    """Return the host on which a claim would be made now; None if there is none.
+
+    Three queries, no lock.
+    """
+    search = Search(region.pk, stale_after())
+    for shape in _best_first(request, tuple(sorted(search.accepting_shapes())))[:1]:
+        host_id = search.first(shape)
+        return None if host_id is None else free_host(host_id)
+    return None
 
 
 def claim_capacity(

@@ -9,6 +9,7 @@ from django.template.response import TemplateResponse
 from instances.actions.launch import launch
 from instances.admin.launch_form import LaunchForm
 from instances.exceptions import IdempotencyConflict, InvalidRequest, NoCapacity
+from instances.foresight import foresee
 from instances.launch_choices import LaunchChoices, launch_choices
 from instances.models import Instance
 from instances.placement import NoFit
@@ -64,11 +65,23 @@ def _show(
     choices: LaunchChoices,
     no_fit: NoFit | None = None,
 ) -> HttpResponse:
+    foresight = None
+    if choices.plan is not None and choices.region is not None:
+        plans = [choice.plan for choice in choices.plans]
+        foresight = foresee(choices.plan, choices.region, plans)
     context = {
         **admin.site.each_context(request),
         "title": "Launch an instance",
         "form": form,
         "choices": choices,
+        "foresight": foresight,
+        "rows": [
+            (
+                choice,
+                choice.fits - foresight.less[choice.plan.slug] if foresight else None,
+            )
+            for choice in choices.plans
+        ],
         "no_fit": no_fit,
         "remedy": _remedy(choices) if no_fit else "",
     }

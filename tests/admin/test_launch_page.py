@@ -256,3 +256,46 @@ def test_keys_that_staff_give_are_checked_and_kept(
 
     assert accepted.status_code == 302
     assert SeedSettings.objects.get().authorized_keys == [ED25519]
+
+
+@pytest.mark.parametrize("query", ["", "?plan=gpu-2", "?plan=wide"])
+def test_it_goes_where_the_page_said_and_leaves_what_it_said(
+    query: str, staff: Client, fleet: Host, employee: Account
+) -> None:
+    # Each best for another plan: one card left on a node, and a node that is whole.
+    make_host("host-b", cards_per_node=(1, 2))
+    make_plan("wide", cards=3)
+    page = staff.get(URL + query)
+    foresight, rows = page.context["foresight"], page.context["rows"]
+    data = form_of(staff, query)
+
+    sent = staff.post(URL, data)
+
+    assert sent.status_code == 302, errors_of(sent)
+    instance = Instance.objects.get()
+    (host,) = {claim.card.host.name for claim in claims_of(instance)}
+    assert foresight.host.name == host
+    assert f">{host}</a>, NUMA node" in page.text
+    assert foresight.cards == instance.plan.cards == len(claims_of(instance))
+    assert foresight.nodes == sorted(
+        {claim.card.numa_node.number for claim in claims_of(instance)}
+    )
+    after = {c.plan.slug: c.fits for c in staff.get(URL).context["choices"].plans}
+    assert {choice.plan.slug: left for choice, left in rows} == after
+
+
+def claims_of(instance: Instance) -> list[CardClaim]:
+    claims = CardClaim.objects.filter(consumer=instance.uuid)
+    return list(claims.select_related("card__host", "card__numa_node"))
+
+
+def test_plan_that_fits_nowhere_is_said_before_the_click(
+    staff: Client, fleet: Host, employee: Account
+) -> None:
+    make_plan("too-big", label="Too big", cards=4, vcpus=99)
+
+    page = staff.get(f"{URL}?plan=too-big")
+
+    assert page.context["foresight"] is None
+    assert "<strong>Too big</strong> fits nowhere here now" in page.text
+    assert "Left after" not in page.text
