@@ -28,6 +28,7 @@ PAGES = {
     "list of cards": _CARDS,
     "list of cards, its tenth page": f"{_CARDS}?p=9",
     "list of cards, free": f"{_CARDS}?state=free",
+    "list of cards, sellable": f"{_CARDS}?state=sellable",
     "list of cards, search for a host": f"{_CARDS}?q=h42",
     "list of hosts": "/admin/inventory/host/",
 }

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 from django.db.models.functions import Coalesce
 
 from instances.fitting import times
@@ -15,7 +15,7 @@ from instances.selectors import request_of
 from inventory.card_states import CardState, in_state, with_state
 from inventory.models import Card, Region
 from inventory.shape import HostRoom, room_in, room_of
-from inventory.snapshots import accepting_hosts, snapshots_of
+from inventory.snapshots import accepting_hosts, free_cards, snapshots_of
 from inventory.topology import HostSnapshot
 
 Rooms = Mapping[HostRoom, int]
@@ -94,28 +94,40 @@ def sellable_everywhere(plans: Iterable[Plan]) -> dict[int, dict[str, int]]:
     }
 
 
-def sellable_card_ids(plans: Iterable[Plan]) -> set[int]:
-    """Return the cards behind RegionCards.sellable, of all regions; five queries.
+def sellable_cards(plans: Iterable[Plan]) -> Q:
+    """Return "it is behind RegionCards.sellable", for a query of cards of all regions.
 
-    plans: those that are sold. It looks at every accepting host: for a list of cards, not
-    for a count.
+    plans: those that are sold. Where all free cards of a host sell, its free shape tells;
+    the other hosts are looked at one by one. A query, and five a GPU model.
     """
-    hosts = snapshots_of(accepting_hosts())
-    return {
-        card_id
-        for plan in smallest_plans(plans).values()
-        for placed in _placements(request_of(plan), hosts)
-        for share in placed.shares
-        for card_id in share.card_ids
-    }
+    hosts = accepting_hosts()
+    shapes = list(hosts.order_by().values_list("free_shape", flat=True).distinct())
+    is_sellable = Q(pk__in=())
+    for model_id, plan in smallest_plans(plans).items():
+        request = request_of(plan)
+        whole, in_part = [], []
+        for shape in shapes:
+            room = room_in(shape)
+            free = sum(node.cards_of(request.gpu_model) for node in room.nodes)
+            if fits := times(request, room):
+                (whole if fits == free else in_part).append(shape)
+        all_of = hosts.filter(free_shape__in=whole)
+        is_sellable |= Q(
+            pk__in=free_cards().filter(gpu_model=model_id, host__in=all_of)
+        )
+        some_of = snapshots_of(hosts.filter(free_shape__in=in_part))
+        is_sellable |= Q(pk__in=set(_placed_cards(request, some_of)))
+    return is_sellable
 
 
-def _placements(request: Request, hosts: Iterable[HostSnapshot]) -> Iterator[Placement]:
+def _placed_cards(request: Request, hosts: Iterable[HostSnapshot]) -> Iterator[int]:
+    """Yield the cards that launches of `request` take, one after another on each host."""
     for host in hosts:
         left = host
         while isinstance(placed := place(request, [left]), Placement):
             left = left.less(placed.shares)
-            yield placed
+            for share in placed.shares:
+                yield from share.card_ids
 
 
 def smallest_plans(plans: Iterable[Plan]) -> dict[int, Plan]:

@@ -3,7 +3,9 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from instances.capacity import sellable_card_ids
+from django.db.models import Q
+
+from instances.capacity import sellable_cards
 from instances.models import Instance, Plan, Reservation
 from inventory.admin.card_filters import add_state
 from inventory.admin.holders import name_holders_with
@@ -26,7 +28,5 @@ def _holder_names(consumers: Collection[UUID]) -> dict[UUID, str]:
     return instances | reservations
 
 
-def _sellable() -> set[int]:
-    return sellable_card_ids(
-        Plan.objects.filter(is_sold=True).select_related("gpu_model")
-    )
+def _sellable() -> Q:
+    return sellable_cards(Plan.objects.filter(is_sold=True).select_related("gpu_model"))

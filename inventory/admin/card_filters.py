@@ -4,21 +4,21 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.admin import SimpleListFilter
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from inventory.card_states import CardState, in_state
 from inventory.models import Card
 
-CardIds = Callable[[], set[int]]
+CardTest = Callable[[], Q]
 
-# Words of the accounting that need to know what is sold: (title, ids of the cards).
-_from_above: dict[str, tuple[str, CardIds]] = {}
+# Words of the accounting that need to know what is sold: (title, test of cards).
+_from_above: dict[str, tuple[str, CardTest]] = {}
 
 
-def add_state(value: str, title: str, card_ids: CardIds) -> None:
+def add_state(value: str, title: str, test: CardTest) -> None:
     """Let the list be filtered by a state that only the layer above can tell."""
-    _from_above[value] = (title, card_ids)
+    _from_above[value] = (title, test)
 
 
 class StateFilter(SimpleListFilter):
@@ -36,7 +36,7 @@ class StateFilter(SimpleListFilter):
     ) -> QuerySet[Card]:
         value = self.value()
         if value in _from_above:
-            return queryset.filter(pk__in=_from_above[value][1]())
+            return queryset.filter(_from_above[value][1]())
         if value in CardState.values:
             return in_state(queryset, CardState(value))
         return queryset

@@ -159,6 +159,25 @@ def test_every_number_equals_the_list_that_it_links_to(
         assert (number.url, listed) == (number.url, number.value)
 
 
+def test_list_of_the_sellable_names_the_cards_that_launches_take(
+    staff: Client, fleet: Host, employee: Account
+) -> None:
+    # Cores for one of two cards; a host with room for all; none.
+    strait = make_host("host-s", cards_per_node=(2,), cores_per_node=1)
+    make_host("host-o", cards_per_node=(1,), policy=HostPolicy.DRAINING)
+
+    listed = set(
+        staff.get("/admin/inventory/card/?state=sellable").context["cl"].queryset
+    )
+
+    assert len(listed & set(strait.cards.all())) == 1
+    assert len(listed) == 5 == sums(staff)["sellable"]
+    for _ in range(5):
+        instance = launch(make_order(employee, plan="gpu-1"))
+        (card,) = Card.objects.filter(claims__consumer=instance.uuid)
+        listed.remove(card)
+
+
 def test_sums_are_the_regions_together(
     staff: Client, fleet: Host, employee: Account
 ) -> None:
