@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("instances", "0034_work_durations"),
+        ("instances", "0030_access_log"),
     ]
 
     operations = [
