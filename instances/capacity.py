@@ -105,7 +105,8 @@ def sellable_cards(plans: Iterable[Plan]) -> Q:
     is_sellable = Q(pk__in=())
     for model_id, plan in smallest_plans(plans).items():
         request = request_of(plan)
-        whole, in_part = [], []
+        whole: list[str] = []
+        in_part: list[str] = []
         for shape in shapes:
             room = room_in(shape)
             free = sum(node.cards_of(request.gpu_model) for node in room.nodes)

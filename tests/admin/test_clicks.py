@@ -1,4 +1,4 @@
-"""What staff decide by clicks in a real browser, on rows alone: refused, quarantined, drained."""
+"""What staff decide by clicks in a browser, on rows alone: refused, quarantined, drained."""
 
 from collections.abc import Iterator
 from typing import Any
