@@ -17,6 +17,8 @@ def address_of(request: HttpRequest) -> str | None:
     behind_ours = trusted and len(hops) >= trusted
     found = hops[-trusted].strip() if behind_ours else ""
     try:
-        return str(ip_address(found or request.META.get("REMOTE_ADDR", "")))
+        address = ip_address(found or request.META.get("REMOTE_ADDR", ""))
     except ValueError:
         return None
+    # PostgreSQL's inet knows no zone.
+    return str(address).partition("%")[0]

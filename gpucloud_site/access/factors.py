@@ -30,8 +30,7 @@ def set_up(user: User, secret: str, code: str) -> list[str]:
 
     Returns the recovery codes. Raises WrongCode; then nothing was changed.
     """
-    # Two pages at once would otherwise show recovery codes of which one's are void.
-    User.objects.select_for_update().get(pk=user.pk)
+    _lock(user)
     if factors_of(user).exists():
         raise WrongCode
     totp = TOTP.activate(user, secret)
@@ -43,10 +42,16 @@ def set_up(user: User, secret: str, code: str) -> list[str]:
 @transaction.atomic
 def make_recovery_codes(user: User) -> list[str]:
     """Make new recovery codes and void those that there were."""
+    _lock(user)
     Authenticator.objects.filter(
         user=user, type=Authenticator.Type.RECOVERY_CODES
     ).delete()
     return list(RecoveryCodes.activate(user).get_unused_codes())
+
+
+def _lock(user: User) -> None:
+    """Have two pages at once take turns: else one would show codes that are void."""
+    User.objects.select_for_update().get(pk=user.pk)
 
 
 def codes_left(user: User) -> int:

@@ -61,7 +61,7 @@ class SetUpForm(forms.Form):
 @never_cache
 def second_factor_page(request: HttpRequest) -> HttpResponse:
     """Show what there is; on POST do the one thing asked for, with a code as its proof."""
-    assert isinstance(request.user, User)  # noqa: S101 -- admin_view let nobody else in
+    assert isinstance(request.user, User)  # noqa: S101 -- the site let nobody else in
     if factors.factors_of(request.user).exists():
         return _change(request, request.user)
     return _set_up(request, request.user)
@@ -86,15 +86,11 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
 
 def _change(request: HttpRequest, user: User) -> HttpResponse:
     may_remove = not settings.REQUIRE_SECOND_FACTOR
-    may = {"new_codes", "remove"} if may_remove else {"new_codes"}
-    wanted = request.POST.get("do") if request.POST.get("do") in may else None
-    form = CodeForm(user=user, data=request.POST if wanted else None)
-    if wanted and form.is_valid():
-        return (
-            _new_codes(request, user)
-            if wanted == "new_codes"
-            else _removed(request, user)
-        )
+    may = {"new_codes": _new_codes} | ({"remove": _removed} if may_remove else {})
+    do = may.get(request.POST.get("do", ""))
+    form = CodeForm(user=user, data=request.POST if do else None)
+    if do and form.is_valid():
+        return do(request, user)
     left = factors.codes_left(user)
     return _page(request, "change", form=form, codes_left=left, may_remove=may_remove)
 

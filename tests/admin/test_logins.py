@@ -157,6 +157,7 @@ def test_log_never_has_what_was_typed() -> None:
         (2, "10.1.1.1", "127.0.0.1"),
         (1, "", "127.0.0.1"),
         (1, "a proxy's mistake", None),
+        (1, "fe80::1%eth0", "fe80::1"),
     ],
 )
 def test_address_is_what_our_own_proxy_saw(
