@@ -180,7 +180,7 @@ def _end(proposal: FlagProposal, state: ProposalState, at: datetime, by: str) ->
 
 
 def _locked(flag_id: int) -> Flag:
-    return Flag.objects.select_for_update().get(pk=flag_id)
+    return Flag.objects.select_for_update(no_key=True).get(pk=flag_id)
 
 
 def _open_proposal(proposal_id: int) -> FlagProposal:
