@@ -2,7 +2,7 @@
 
 Shared by claims, which do not wait for one another; alone for a change, so that no claim
 which asked before it commits after it. An advisory lock, in whose queue a change has its
-turn: a row lock FOR SHARE can starve it (ADR 0015).
+turn: a row lock FOR SHARE can starve it (ADR 0017).
 """
 
 from collections.abc import Iterator

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView, TemplateView
 
-from gpucloud_site.access.login import ask_for_code
+from gpucloud_site.access.login import MemberLogin, ask_for_code
 from gpucloud_site.monitoring.views import live, metrics, ready
 
 urlpatterns = [
@@ -21,6 +21,7 @@ urlpatterns = [
         TemplateView.as_view(template_name="api_reference.html"),
         name="api-reference",
     ),
+    path("employees/login/", MemberLogin.as_view(), name="employees-login"),
     path("", include("instances.pages.betas")),
     path("v4/", include("instances.api.urls")),
     path("v4beta/", include("instances.api.urls")),

@@ -1,4 +1,7 @@
-"""The login of the staff site: name and password, throttled, then the second factor if any."""
+"""Logins, of staff and of employees: name and password, throttled, then the second factor.
+
+The second factor is that of whoever has one.
+"""
 
 from typing import Any
 
@@ -9,6 +12,7 @@ from django.contrib.auth.forms import AuthenticationForm as BaseForm
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from unfold.forms import AuthenticationForm
 
@@ -16,7 +20,9 @@ from gpucloud_site.access import attempts
 from gpucloud_site.access.log import Kind
 
 
-class LoginForm(AuthenticationForm):
+class _Throttled(BaseForm):
+    request: HttpRequest
+
     def clean(self) -> dict[str, Any]:
         """Judge the password, unless there were too many failures.
 
@@ -31,8 +37,12 @@ class LoginForm(AuthenticationForm):
         return cleaned
 
 
+class LoginForm(_Throttled, AuthenticationForm):
+    """For staff alone."""
+
+
 class StaffLogin(LoginView):
-    authentication_form = LoginForm
+    authentication_form: type[BaseForm] = LoginForm
     template_name = "admin/login.html"
 
     def form_valid(self, form: BaseForm) -> HttpResponse:
@@ -40,6 +50,16 @@ class StaffLogin(LoginView):
             self.request, form.get_user(), redirect_url=self.get_success_url()
         )
         return answer
+
+
+class MemberLogin(StaffLogin):
+    """For whoever is a member of an account, at the page for employees."""
+
+    authentication_form = _Throttled
+    template_name = "employees/login.html"
+
+    def get_default_redirect_url(self) -> str:
+        return reverse("employees")
 
 
 def ask_for_code(request: HttpRequest) -> HttpResponse:

@@ -1,14 +1,14 @@
 """What employees may try, to join and to leave: the page beside /v4/account/betas.
 
-Its people are members of accounts, not staff: they log in here, with the password that
-staff gave their user.
+Its people are members of accounts, not staff: they log in at a page beside it, with the
+password that staff gave their user.
 """
 
 from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -68,15 +68,6 @@ def _rows(account: Account) -> list[tuple[Any, bool]]:
 
 urlpatterns = [
     path("employees/", BetasPage.as_view(), name="employees"),
-    path(
-        "employees/login/",
-        LoginView.as_view(
-            template_name="employees/login.html",
-            next_page=reverse_lazy("employees"),
-            redirect_authenticated_user=True,
-        ),
-        name="employees-login",
-    ),
     path(
         "employees/logout/",
         LogoutView.as_view(next_page=reverse_lazy("employees-login")),

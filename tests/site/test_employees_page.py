@@ -9,7 +9,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from flags.models import Beta, BetaEnrolment
-from instances.models import Account
+from instances.models import AccessEvent, Account
 from tests.builders import make_account, make_beta
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +57,23 @@ def test_an_employee_joins_and_leaves(
     assert list(told) == ["Joined the beta Beta h100.", "Left the beta Beta h100."]
     client.post(f"{PAGE}logout/")
     assert client.get(PAGE)["Location"].startswith(f"{PAGE}login/")
+
+
+def test_logins_are_throttled_and_logged_and_open_no_staff_page(beta: Beta) -> None:
+    account = make_account(tags=("employee",))
+    client = browser(account)
+    assert client.get("/admin/").status_code == 302
+
+    wrong = {"username": account.name, "password": "Sonnenblume-8"}
+    answers = [Client().post(f"{PAGE}login/", wrong) for _ in range(6)]
+
+    assert all(answer.status_code == 200 for answer in answers)
+    kinds = AccessEvent.objects.order_by("pk").values_list("kind", flat=True)
+    assert list(kinds) == [
+        *("right_password", "login"),
+        *["wrong_password"] * 5,
+        "locked_out",
+    ]
 
 
 def test_others_find_nothing_there(beta: Beta) -> None:
