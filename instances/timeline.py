@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.db.models import QuerySet, Value
+from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Concat
 
-from flags.models import BetaEnrolment
+from flags.models import BetaEnrolment, FlagChange
 from instances.choices import (
     EntityType,
     JobKind,
@@ -46,6 +46,8 @@ def account_sources(account: Account, may: May) -> list[Source]:
             sources += sources_of(model.objects.filter(account=account))
     if may("instances.view_usageinterval"):
         sources += _usage(UsageInterval.objects.filter(instance__account=account))
+    if may("flags.view_flag"):
+        sources += _flags(account)
     return sources
 
 
@@ -191,6 +193,23 @@ def _betas(rows: QuerySet[BetaEnrolment]) -> Iterable[Source]:
         who="enrolled_by",
         page="flags.betaenrolment",
     )
+
+
+def _flags(account: Account) -> Iterable[Source]:
+    """Return when the account itself was put on a flag's list, and taken off."""
+    before = Q(before__accounts__contains=[account.pk])
+    after = Q(after__accounts__contains=[account.pk])
+    for rows, word in ((after & ~before, "opened to"), (before & ~after, "shut for")):
+        yield Source(
+            FlagChange.objects.filter(rows),
+            "at",
+            lambda name, word=word: f"Flag {name}: {word} this account by name",
+            ("flag__name",),
+            why="reason",
+            who="by",
+            page="flags.flag",
+            page_id="flag_id",
+        )
 
 
 def _jobs(rows: QuerySet[Job]) -> Iterable[Source]:

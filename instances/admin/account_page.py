@@ -28,7 +28,7 @@ def account_page(request: HttpRequest, account: Account) -> dict[str, Any]:
         use for use in gpu_use(account) if use.used or use.allowed is not None
     ]
     flags = Flag.objects.annotate(is_open=is_open).order_by("name")
-    context["flags"] = list(flags.values_list("name", "is_open"))
+    context["flags"] = list(flags.values_list("name", "is_open", "is_killed"))
     if may("instances.view_instance"):
         present = Instance.objects.filter(account=account).exclude(
             phase__in=ENDED_PHASES

@@ -4,46 +4,23 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection
-from django.test import Client
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from inventory.models import Card, Host
+from tests.admin.test_in_the_browser import chromium, open_page, told_faults
 from tests.builders import make_account, make_plan
-from tests.e2e.test_admin_in_the_browser import _CHROMIUM, _QUIET
 
+__all__ = ["chromium"]
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def page(
-    live_server: Any, admin_user: User, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Page]:
+def page(chromium: Browser, live_server: Any, admin_user: User) -> Iterator[Page]:
     """Give a window in which the admin is logged in; nothing may go wrong in it."""
-    # Playwright's loop in this thread would forbid the database to the test's end.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
-    client = Client()
-    client.force_login(admin_user)
-    name = settings.SESSION_COOKIE_NAME
-    faults: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_QUIET)
-        context = browser.new_context(base_url=live_server.url)
-        value = client.cookies[name].value
-        context.add_cookies([{"name": name, "value": value, "url": live_server.url}])
-        page = context.new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "console",
-            lambda said: faults.append(said.text) if said.type == "error" else None,
-        )
-        yield page
-        browser.close()
-        # Beside the loop this thread has a connection of its own.
-        connection.close()
+    page = open_page(chromium, admin_user, live_server.url, base_url=live_server.url)
+    faults = told_faults(page)
+    yield page
     assert faults == [], "errors in the browser's console, a CSP violation perhaps"
 
 

@@ -9,6 +9,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from flags import changes
+from flags.changes import Why
+from flags.models import Flag
 from instances.actions.delete import delete
 from instances.models import Account, ApiToken, Instance
 from instances.timeline import account_sources
@@ -65,7 +68,7 @@ def test_every_moment_is_on_one_page_whatever_the_size(instance: Instance) -> No
     for size in (1, 3, 5, len(whole.moments)):
         pages: list[Moment] = []
         place: Place | None = None
-        while True:
+        for _ in whole.moments:
             page = timeline(sources, size, place)
             pages += page.moments
             if page.rest is None:
@@ -157,12 +160,15 @@ def test_an_account_and_an_instance_tell_theirs_without_a_secret(
     secret = make_token(account)
     token = ApiToken.objects.latest("pk")
     delete(full_house, "user:ann", "ann")
+    flag = Flag.objects.get(name=GPU_FLAG)
+    changes.change(flag.pk, {"accounts": [account.pk]}, Why("user:ann", "they asked"))
 
     words = told(account_sources(account, admin_user.has_perm))
     page = staff.get(f"/admin/instances/account/{account.pk}/change/")
 
     assert "trial: launched as gpu-1 in us-east" in words
     assert f"API token issued: {token.label} ({token.prefix}…)" in words
+    assert f"Flag {GPU_FLAG}: opened to this account by name" in words
     for begin in (
         *("Reservation ", "Waits for gpu-1", "Refused: gpu-1", "Invoice "),
         *("trial: use of gpu-1 begins", "Enrolled in the beta", "Account made"),
@@ -172,7 +178,7 @@ def test_an_account_and_an_instance_tell_theirs_without_a_secret(
         assert row.moment.what in words
     assert [row.label for row in page.context["instances"]] == ["trial"]
     assert page.context["used"].account == account
-    assert (GPU_FLAG, True) in page.context["flags"]
+    assert (GPU_FLAG, True, False) in page.context["flags"]
     assert secret not in page.text
     assert token.digest not in page.text
     text = staff.get(f"/admin/instances/instance/{full_house.pk}/change/").text
