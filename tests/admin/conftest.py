@@ -74,12 +74,6 @@ def browser_of(*permissions: str) -> Client:
 
 
 @pytest.fixture
-def quick_passwords(settings: Any) -> None:
-    """Have passwords hashed in no time; what is slow about it is not under test."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture
 def fleet(db: None) -> Host:
     """Give a host with two nodes of two ready cards, a plan of 1 and of 2, an image."""
     make_region("us-east")

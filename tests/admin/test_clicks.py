@@ -12,7 +12,7 @@ from tests.admin.test_in_the_browser import chromium, open_page, told_faults
 from tests.builders import make_account, make_plan
 
 __all__ = ["chromium"]
-pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

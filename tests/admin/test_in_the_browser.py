@@ -17,13 +17,9 @@ from gpucloud_site.roles import load_roles
 from instances.models import Instance
 from inventory.models import Card, Host
 from tests.admin.access import PASSWORD, app_code, forget_used_codes, make_staff
-from tests.e2e.test_admin_in_the_browser import _CHROMIUM, _QUIET
+from tests.browser import launch_chromium
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("quick_passwords"),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 _IS_DARK = """() => {
   const pixel = document.createElement("canvas").getContext("2d");
   pixel.fillStyle = getComputedStyle(document.body).backgroundColor;
@@ -38,7 +34,7 @@ def chromium(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_QUIET)
+        browser = launch_chromium(playwright)
         yield browser
         browser.close()
         # Beside the loop this thread has a connection of its own.

@@ -27,7 +27,7 @@ from tests.admin.access import (
     set_up_factor,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quick_passwords")]
+pytestmark = pytest.mark.django_db
 Kind = AccessEvent.Kind
 LONG_S = 10**6
 WAIT = r"Too many failed logins\. Try again in \d{6,7} seconds\."

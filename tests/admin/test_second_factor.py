@@ -24,7 +24,7 @@ from tests.admin.access import (
     set_up_factor,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quick_passwords")]
+pytestmark = pytest.mark.django_db
 Kind = AccessEvent.Kind
 ASKED = {"_form_submitted": "1", "reason": "lost the phone"}
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.browser import launch_chromium
 from tests.e2e.conftest import Stack
 
 pytestmark = [
@@ -13,26 +14,12 @@ pytestmark = [
     pytest.mark.usefixtures("unsanitised"),
 ]
 LAUNCH_MS = 180_000
-_CHROMIUM = "/usr/bin/chromium"
-_QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-# Five seconds are few beside another test run.
-expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=_CHROMIUM, args=_QUIET)
+        chromium = launch_chromium(playwright)
         yield chromium
         chromium.close()
 

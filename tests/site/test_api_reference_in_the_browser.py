@@ -8,9 +8,9 @@ import pytest
 from django.db import connection
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.e2e.test_admin_in_the_browser import _CHROMIUM, _QUIET
+from tests.browser import launch_chromium
 
-pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def page(live_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
     faults: list[str] = []
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=_CHROMIUM, args=_QUIET)
+        chromium = launch_chromium(playwright)
         page = chromium.new_page(viewport={"width": 1280, "height": 900})
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on(
