@@ -19,7 +19,7 @@ from lxml.builder import E
 
 from instances.actions.launch import launch
 from instances.jobs import card_work, runner
-from instances.models import Instance, Job
+from instances.models import Instance, Job, UsageInterval
 from instances.reconcile import reconcile
 from inventory.enrolment import EnrolmentOrder, enrol
 from inventory.models import (
@@ -129,7 +129,8 @@ class Fleet:
             assert card_work.plan(host_id) == []
 
 
-def first_host() -> Fleet:
+def first_host(guests: Sequence[int] = GUESTS) -> Fleet:
+    """Enrol a host and launch `guests`, each with so many cards, as the product does."""
     make_region()
     make_gpu_model()
     hypervisor = SimulatedHypervisor(capabilities(), devices())
@@ -137,7 +138,7 @@ def first_host() -> Fleet:
     host = enrol(order, "user:benchmark", hypervisor).host
     while jobs := card_work.plan(host.pk):
         _work(jobs, hypervisor)
-    for cards in GUESTS:
+    for cards in guests:
         plan = make_plan(cards=cards, vcpus=8 * cards, memory_mib=65536 * cards)
         instance = launch(make_order(plan=plan.slug))
         _work([Job.objects.get(instance=instance).pk], hypervisor)
@@ -220,7 +221,9 @@ def _copy(host: Host, number: int) -> tuple[int, dict[str, str]]:
         consumer=lambda uuid: other(uuid) if uuid else None,
     )
     first = Instance.objects.filter(label__startswith="linode")
-    _clone(first, uuid=other, label=lambda label: f"copy{number}-{label}")
+    instances = _clone(first, uuid=other, label=lambda label: f"copy{number}-{label}")
+    _clone(UsageInterval.objects.filter(instance__in=first), instance=instances.get)
+    _clone(Job.objects.filter(instance__in=first), instance=instances.get)
     renamed |= {str(i.uuid): str(other(i.uuid)) for i in first}
     return copy.pk, renamed
 

@@ -5,15 +5,37 @@ No row that changes is read: only events, and the names of the hosts that they n
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db import connection
 
 from inventory.choices import CardEventKind
-from inventory.models import Card, CardEvent
 
-_PLACES = (CardEventKind.ENROLLED, CardEventKind.MOVED)
-_HOLDERS = (CardEventKind.CLAIMED, CardEventKind.HELD, CardEventKind.RELEASED)
+_KINDS: dict[str, Any] = {
+    "enrolled": CardEventKind.ENROLLED,
+    "places": [CardEventKind.ENROLLED, CardEventKind.MOVED],
+    "holders": [CardEventKind.CLAIMED, CardEventKind.HELD, CardEventKind.RELEASED],
+    "released": CardEventKind.RELEASED,
+}
+# Each card's own index is walked back from its newest event to the first that tells.
+_FLEET_AT = """
+SELECT card.id, coalesce(region.slug, ''), coalesce(host.name, ''), place.slot_path,
+    newest.to_condition, CASE WHEN holder.kind <> %(released)s THEN holder.consumer END
+FROM inventory_card card
+CROSS JOIN LATERAL (SELECT to_condition FROM inventory_cardevent
+    WHERE card_id = card.id AND at <= %(moment)s ORDER BY id DESC LIMIT 1) newest
+CROSS JOIN LATERAL (SELECT slot_path, host_id FROM inventory_cardevent
+    WHERE card_id = card.id AND at <= %(moment)s AND kind = ANY(%(places)s)
+    ORDER BY id DESC LIMIT 1) place
+LEFT JOIN LATERAL (SELECT kind, consumer FROM inventory_cardevent
+    WHERE card_id = card.id AND at <= %(moment)s AND kind = ANY(%(holders)s)
+    ORDER BY id DESC LIMIT 1) holder ON true
+LEFT JOIN inventory_host host ON host.id = place.host_id
+LEFT JOIN inventory_region region ON region.id = host.region_id
+WHERE EXISTS (SELECT FROM inventory_cardevent WHERE card_id = card.id
+    AND at <= %(moment)s AND kind = %(enrolled)s)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,45 +54,12 @@ class CardThen:
 
 
 def fleet_at(moment: datetime) -> list[CardThen]:
-    """Return each card that was enrolled by `moment`, by host and slot; two queries.
+    """Return each card that was enrolled by `moment`, by host and slot; one query.
 
     An event of that very moment counts. What a transaction wrote that is not committed
     yet is missing, so of the last seconds the answer may change.
     """
-    past = CardEvent.objects.filter(card=OuterRef("pk"), at__lte=moment)
-    known = list(
-        Card.objects.filter(Exists(past.filter(kind=CardEventKind.ENROLLED)))
-        .order_by("pk")
-        .values_list(
-            "pk",
-            _last(past),
-            _last(past.filter(kind__in=_PLACES)),
-            _last(past.filter(kind__in=_HOLDERS)),
-        )
-    )
-    events = _by_id({pk for _, *pks in known for pk in pks if pk is not None})
-    cards = []
-    for card_id, last_id, place_id, holder_id in known:
-        place = events[place_id]
-        holder = events[holder_id] if holder_id else None
-        is_held = holder is not None and holder.kind != CardEventKind.RELEASED
-        cards.append(
-            CardThen(
-                card_id=card_id,
-                region=place.host.region.slug if place.host else "",
-                host=place.host.name if place.host else "",
-                slot_path=place.slot_path,
-                condition=events[last_id].to_condition,
-                consumer=holder.consumer if holder and is_held else None,
-            )
-        )
+    with connection.cursor() as cursor:
+        cursor.execute(_FLEET_AT, {"moment": moment, **_KINDS})
+        cards = [CardThen(*row) for row in cursor.fetchall()]
     return sorted(cards, key=lambda card: (card.host, card.slot_path, card.card_id))
-
-
-def _last(events: QuerySet[CardEvent]) -> Subquery:
-    return Subquery(events.order_by("-pk").values("pk")[:1])
-
-
-def _by_id(pks: set[int]) -> dict[int, CardEvent]:
-    rows = CardEvent.objects.filter(pk__in=pks).select_related("host__region")
-    return {event.pk: event for event in rows}

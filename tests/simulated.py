@@ -114,7 +114,7 @@ class SimulatedHypervisor:
             if self.domain_state(uuid) is DomainState.RUNNING:
                 raise HypervisorError("domain is already running", 55)
             wanted = set(parse_domain(self.documents[uuid]).hostdevs)
-            for other, state in self.states.items():
+            for other, state in self.domains().items():
                 if state is not DomainState.RUNNING:
                     continue
                 taken = wanted.intersection(
@@ -276,7 +276,7 @@ class SimulatedHypervisor:
         with self._lock:
             if any(
                 state.is_on and name in filters_named_in(self.documents[uuid])
-                for uuid, state in self.states.items()
+                for uuid, state in self.domains().items()
             ):
                 raise HypervisorError(f"nwfilter '{name}' is in use", 55)
             self.filters.pop(name, None)
