@@ -50,7 +50,7 @@ def customers() -> list[Customer]:
 
 def all_at_once(fleet: Fleet, of: list[Customer], seconds: float) -> dict[str, str]:
     """Return latencies, what was done a second, and the cores that each part took."""
-    worker = Worker(fleet)
+    worker, stored = Worker(fleet), _stored()
     with servers.serving(
         str(Path(sys.executable).with_name("gunicorn")),
         "gpucloud_site.wsgi:application",
@@ -83,11 +83,14 @@ def all_at_once(fleet: Fleet, of: list[Customer], seconds: float) -> dict[str, s
     answers, pages = json.loads(told), json.loads(read)
     requests = answers["took_ms"]
     asked = sum(len(each) for kind, each in requests.items() if " to " not in kind)
+    lives = len(requests["delete to gone"])
+    grown = [(now - then) / lives for now, then in zip(_stored(), stored, strict=True)]
     return {
         "requests a second": f"{asked / took_s:.0f}",
         "requests that failed": "; ".join(answers["failed"]) or "0",
-        "launched and deleted a second": (
-            f"{len(requests.get('delete to gone', [])) / took_s:.1f}"
+        "launched and deleted a second": f"{lives / took_s:.1f}",
+        "rows that each leaves; WAL of all": (
+            f"{grown[0]:.0f}; {grown[1] / 1024:.0f} KiB"
         ),
         **{f"{kind}, ms": _percentiles(each) for kind, each in requests.items()},
         "hosts compared a second (due)": (
@@ -97,6 +100,16 @@ def all_at_once(fleet: Fleet, of: list[Customer], seconds: float) -> dict[str, s
         **{f"{title}, ms": _percentiles(each) for title, each in pages.items()},
         **{f"cores: {part}": f"{s / took_s:.2f}" for part, s in spent.items()},
     }
+
+
+def _stored() -> tuple[float, float]:
+    """Return the rows of all tables, and the bytes of WAL that were ever written."""
+    tables = connection.introspection.table_names()
+    counts = " + ".join(f"(SELECT count(*) FROM {table})" for table in tables)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {counts}, pg_current_wal_lsn() - '0/0'::pg_lsn")
+        rows, wal = cursor.fetchone()
+    return float(rows), float(wal)
 
 
 def _python(module: str, *arguments: str) -> subprocess.Popen[str]:
