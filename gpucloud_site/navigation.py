@@ -49,6 +49,12 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "instances_refuseddemand",
             "instances.view_refuseddemand",
         ),
+        (
+            "Feedback",
+            "reviews",
+            "instances_instancefeedback",
+            "instances.view_instancefeedback",
+        ),
         ("API tokens", "key", "instances_apitoken", "instances.view_apitoken"),
         ("API changes", "history", "instances_apichange", "instances.view_apichange"),
         ("SSH keys", "vpn_key", "instances_sshkey", "instances.view_sshkey"),

@@ -45,6 +45,7 @@ _CUSTOMERS = _view(
     *("waitlistentry", "webhook", "webhookdelivery"),
     *("placementgroup", "placementmember"),
     *("invoice", "invoicedmonth", "invoiceitem"),
+    "instancefeedback",
 )
 _FLEET = _view(
     "inventory",

@@ -23,6 +23,7 @@ urlpatterns = [
     ),
     path("employees/login/", MemberLogin.as_view(), name="employees-login"),
     path("", include("instances.pages.betas")),
+    path("", include("instances.pages.feedback")),
     path("v4/", include("instances.api.urls")),
     path("v4beta/", include("instances.api.urls")),
 ]

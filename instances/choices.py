@@ -1,6 +1,7 @@
 """Words that the rows of instances, jobs and events may hold."""
 
 from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
 
 
 class Desired(TextChoices):
@@ -205,3 +206,14 @@ class PlanClass(TextChoices):
     GPU = "gpu", "gpu"
     STANDARD = "standard", "standard"
     DEDICATED = "dedicated", "dedicated"
+
+
+class Workload(TextChoices):
+    """What an account says that it uses an instance for."""
+
+    CLOUD_GAMING = "cloud_gaming", _("cloud gaming")
+    RENDERING = "rendering", _("rendering")
+    TRANSCODING = "transcoding", _("transcoding")
+    PASSWORD_TESTING = "password_testing", _("password testing")
+    MACHINE_LEARNING = "machine_learning", _("machine learning")
+    OTHER = "other", _("other")

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Concat
+from django.utils.translation import gettext as _
 
 from flags.models import BetaEnrolment, FlagChange
 from instances.choices import (
@@ -14,12 +15,14 @@ from instances.choices import (
     Phase,
     ReservationState,
     WaitState,
+    Workload,
 )
 from instances.models import (
     Account,
     ApiToken,
     Event,
     Instance,
+    InstanceFeedback,
     Invoice,
     Job,
     RefusedDemand,
@@ -65,6 +68,8 @@ def instance_sources(instance: Instance, may: May) -> list[Source]:
         sources += _events(events)
     if may("instances.view_usageinterval"):
         sources += _usage(UsageInterval.objects.filter(instance=instance))
+    if may("instances.view_instancefeedback"):
+        sources += _feedback(InstanceFeedback.objects.filter(instance=instance))
     if may("inventory.view_card"):
         sources += _cards(CardEvent.objects.filter(consumer=instance.uuid))
     if may("inventory.view_discrepancy"):
@@ -146,6 +151,19 @@ def _usage(rows: QuerySet[UsageInterval]) -> Iterable[Source]:
         lambda label, plan: f"{label}: use of {plan} ends",
         ("instance__label", "plan__slug"),
         page="instances.usageinterval",
+    )
+
+
+def _feedback(rows: QuerySet[InstanceFeedback]) -> Iterable[Source]:
+    yield Source(
+        rows,
+        "updated_at",
+        lambda workload: _("Feedback: {workload}").format(
+            workload=Workload(workload).label
+        ),
+        ("workload",),
+        who="written_by",
+        page="instances.instancefeedback",
     )
 
 

@@ -5,6 +5,7 @@ from instances.admin.access import AccessEventAdmin
 from instances.admin.accounts import AccountAdmin, ApiTokenAdmin, SSHKeyAdmin
 from instances.admin.catalogue import HostImageAdmin, ImageAdmin, PlanAdmin
 from instances.admin.discrepancies import DiscrepancyAdmin
+from instances.admin.feedback import InstanceFeedbackAdmin
 from instances.admin.flags import FlagAdmin, FlagChangeAdmin, FlagProposalAdmin
 from instances.admin.instances import InstanceAdmin
 from instances.admin.invoices import InvoiceAdmin
@@ -32,6 +33,7 @@ __all__ = [
     "HostImageAdmin",
     "ImageAdmin",
     "InstanceAdmin",
+    "InstanceFeedbackAdmin",
     "InvoiceAdmin",
     "JobAdmin",
     "PlacementGroupAdmin",

@@ -14,6 +14,7 @@ from unfold.forms import BaseDialogForm
 
 from instances.actions.delete import delete
 from instances.admin import live, power
+from instances.admin.feedback import cards_of, outcome_text
 from instances.admin.force_release import (
     FORCE_RELEASE,
     ForceReleaseForm,
@@ -108,7 +109,9 @@ class InstanceAdmin(power.PowerDialogs, ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Instance]:
         instances: QuerySet[Instance] = super().get_queryset(request)
-        return instances.select_related("account", "plan", "region", "image")
+        return instances.select_related(
+            "account", "plan__gpu_model", "region", "image", "feedback"
+        )
 
     def add_view(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
         return redirect("admin:launch")
@@ -119,6 +122,9 @@ class InstanceAdmin(power.PowerDialogs, ReadOnlyAdmin):
         instance = kwargs.get("obj")
         if instance is not None:
             context.update(live.live(instance))
+            context["feedback"] = getattr(instance, "feedback", None)
+            context["outcome"] = outcome_text(instance)
+            context["cards"] = cards_of(instance)
             sources = instance_sources(instance, request.user.has_perm)
             context.update(timeline_part(request, sources))
         return super().render_change_form(request, context, *args, **kwargs)

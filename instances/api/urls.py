@@ -35,6 +35,7 @@ from instances.api.views.betas import (
 )
 from instances.api.views.console import ConsoleView
 from instances.api.views.events import EventListView, EventSeenView, EventView
+from instances.api.views.feedback import FeedbackView
 from instances.api.views.firewalls import (
     FirewallDeviceListView,
     FirewallDeviceView,
@@ -192,4 +193,5 @@ urlpatterns = [
     *_both("gpucloud/instances/<int:instance_id>/topology", TopologyView),
     *_both("gpucloud/instances/<int:instance_id>/attestation", AttestationView),
     *_both("gpucloud/instances/<int:instance_id>/gpu-report", GpuReportView),
+    *_both("gpucloud/instances/<int:instance_id>/feedback", FeedbackView),
 ]

@@ -5,6 +5,7 @@ from instances.models.account import Account, ApiToken, SSHKey
 from instances.models.api_use import ApiChange, TokenRate
 from instances.models.catalogue import HostImage, Image, Plan, RegionPrice
 from instances.models.event import Event
+from instances.models.feedback import InstanceFeedback
 from instances.models.firewall import Firewall, FirewallDevice
 from instances.models.instance import Instance, SeedSettings
 from instances.models.invoice import Invoice, InvoicedMonth, InvoiceItem
@@ -34,6 +35,7 @@ __all__ = [
     "HostImage",
     "Image",
     "Instance",
+    "InstanceFeedback",
     "Invoice",
     "InvoiceItem",
     "InvoicedMonth",

@@ -17,20 +17,27 @@ from django.views import View
 
 from flags.betas import enrol, enrolments_of, leave, open_betas_for
 from instances.models import Account
-from instances.models.account import EMPLOYEE_TAG
+from instances.pages.feedback import instances_to_judge
+from instances.pages.members import employees_accounts_of
 
 
 class BetasPage(LoginRequiredMixin, View):
     login_url = reverse_lazy("employees-login")
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        accounts = [(account, _rows(account)) for account in _accounts_of(request)]
-        return render(request, "employees/betas.html", {"accounts": accounts})
+        accounts = employees_accounts_of(request)
+        context = {
+            "accounts": [(account, _rows(account)) for account in accounts],
+            "instances": instances_to_judge(accounts),
+        }
+        return render(request, "employees/betas.html", context)
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Join or leave the beta that is named; another's account is not found."""
         asked = request.POST.get("account", ""), request.POST.get("beta", "")
-        accounts = {str(account.pk): account for account in _accounts_of(request)}
+        accounts = {
+            str(account.pk): account for account in employees_accounts_of(request)
+        }
         account = accounts.get(asked[0])
         rows = {} if account is None else {b.slug: b for b, _ in _rows(account)}
         beta = rows.get(asked[1])
@@ -50,13 +57,6 @@ class BetasPage(LoginRequiredMixin, View):
                 single_object=True,
             )
         return redirect("employees")
-
-
-def _accounts_of(request: HttpRequest) -> list[Account]:
-    rows = Account.objects.filter(
-        members=request.user.pk, tags__contains=[EMPLOYEE_TAG]
-    )
-    return list(rows)
 
 
 def _rows(account: Account) -> list[tuple[Any, bool]]:

@@ -14,6 +14,7 @@ from flags.changes import Why
 from flags.models import Flag
 from gpucloud_site.access.log import record
 from instances.actions import webhooks
+from instances.actions.feedback import give_feedback
 from instances.actions.launch import launch
 from instances.actions.update import update
 from instances.actions.waitlist import join
@@ -164,6 +165,8 @@ def full_house(instance: Instance) -> Instance:
         is_billed=False,
     )
     make_invoice(instance.account, instance)
+    said = {"workload": "rendering", "text": "Fast."}
+    give_feedback(instance, said, "user:tester")
     record(AccessEvent.Kind.LOGIN, user)
     return instance
 

@@ -21,6 +21,7 @@ from instances.models import (
     HostImage,
     Image,
     Instance,
+    InstanceFeedback,
     Invoice,
     Job,
     PlacementGroup,
@@ -63,7 +64,8 @@ ENDED_BY_HAND = {BetaEnrolment}
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
     AccessEvent, AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim,
-    CardEvent, Discrepancy, Event, FlagChange, FlagProposal, HostImage, Invoice, Job,
+    CardEvent, Discrepancy, Event, FlagChange, FlagProposal, HostImage, InstanceFeedback,
+    Invoice, Job,
     NodeClaim, PlacementGroup, RefusedDemand, Reservation, SSHKey, UsageInterval,
     WaitlistEntry, Webhook, WebhookDelivery,
 }  # fmt: skip

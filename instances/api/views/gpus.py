@@ -3,7 +3,6 @@
 GET /gpucloud/instances/{id}/gpus, /topology and /attestation; POST .../gpu-report.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +26,7 @@ from instances.api.serializers.gpus import (
 from instances.api.shapes import gpus as shapes
 from instances.api.views.instances import owned_instance
 from instances.exceptions import InvalidRequest
+from instances.free_text import is_free_text
 from inventory.choices import ReportedProblem
 from inventory.ledger import open_card_claims
 
@@ -103,12 +103,11 @@ def _report_problems(body: Mapping[str, Any]) -> list[tuple[str, str]]:
         known = ", ".join(ReportedProblem.values)
         problems.append(("problem", f"problem must be one of {known}"))
     text = body.get("text")
-    if not isinstance(text, str) or not _is_sayable(text):
+    if not isinstance(text, str) or not _is_report(text):
         reason = f"text must be 1 to {LONGEST_TEXT} printable characters or line breaks"
         problems.append(("text", reason))
     return problems + unknown_problems(body, ("gpu", "problem", "text"))
 
 
-def _is_sayable(text: str) -> bool:
-    shown = re.sub(r"[\r\n\t]", "", text)
-    return bool(text.strip()) and len(text) <= LONGEST_TEXT and shown.isprintable()
+def _is_report(text: str) -> bool:
+    return bool(text.strip()) and is_free_text(text, LONGEST_TEXT)
