@@ -49,6 +49,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "instances_refuseddemand",
             "instances.view_refuseddemand",
         ),
+        ("Trials", "redeem", "instances_trial", "instances.view_trial"),
         (
             "Feedback",
             "reviews",

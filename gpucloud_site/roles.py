@@ -45,7 +45,7 @@ _CUSTOMERS = _view(
     *("waitlistentry", "webhook", "webhookdelivery"),
     *("placementgroup", "placementmember"),
     *("invoice", "invoicedmonth", "invoiceitem"),
-    "instancefeedback",
+    *("instancefeedback", "trial"),
 )
 _FLEET = _view(
     "inventory",
@@ -58,6 +58,7 @@ _LAUNCH = (
     *("instances.add_instance", "instances.change_instance"),
     *("instances.delete_instance", "instances.change_job"),
     *("instances.add_reservation", "instances.delete_reservation"),
+    *("instances.add_trial", "instances.change_trial"),
 )
 # To shut is no harm; what opens a flag, or takes a kill back, is for admins.
 _KILL = (*_view("flags", "flag", "flagchange", "flagproposal"), "flags.kill_flag")

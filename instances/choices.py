@@ -159,6 +159,9 @@ class EventAction(TextChoices):
     # Not Linode's.
     GPU_REPORT = "gpu_report", "gpu_report"
     GPU_AVAILABLE = "gpu_available", "gpu_available"
+    TRIAL_GRANTED = "gpucloud_trial_granted", "gpucloud_trial_granted"
+    TRIAL_ENDING = "gpucloud_trial_ending", "gpucloud_trial_ending"
+    TRIAL_ENDED = "gpucloud_trial_ended", "gpucloud_trial_ended"
     WEBHOOK_DISABLED = "gpucloud_webhook_disabled", "gpucloud_webhook_disabled"
 
 
@@ -170,6 +173,7 @@ class EntityType(TextChoices):
     PLACEMENT_GROUP = "placement_group", "placement_group"
     WEBHOOK = "webhook", "webhook"
     WAITLIST = "waitlist", "waitlist"
+    TRIAL = "trial", "trial"
 
 
 class WaitState(TextChoices):
@@ -217,3 +221,18 @@ class Workload(TextChoices):
     PASSWORD_TESTING = "password_testing", _("password testing")
     MACHINE_LEARNING = "machine_learning", _("machine learning")
     OTHER = "other", _("other")
+
+
+class AfterTrial(TextChoices):
+    """What becomes of the instances of a trial that is over."""
+
+    DELETE = "delete", _("shut down, and deleted after a while")
+    BILL = "bill", _("billed from then on")
+
+
+class TrialEnd(TextChoices):
+    """Why a trial was over."""
+
+    OVER = "over", _("its time was over")
+    USED_UP = "used_up", _("its hours were used up")
+    CUT = "cut", _("it was cut short")

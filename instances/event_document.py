@@ -19,6 +19,7 @@ _PATHS = {
     EntityType.PLACEMENT_GROUP: "/v4/placement/groups",
     EntityType.WEBHOOK: "/v4/gpucloud/webhooks",
     EntityType.WAITLIST: "/v4/gpucloud/waitlist",
+    EntityType.TRIAL: "/v4/gpucloud/trials",
 }
 
 

@@ -93,6 +93,33 @@ class QuotaExceeded(InstancesError):
         )
 
 
+class TrialExceeded(QuotaExceeded):
+    """The account's trial has no room for it; what is beyond a trial is not sold unasked."""
+
+    def __init__(self, *, allowed: int, used: int, wanted: int) -> None:
+        self.allowed, self.used, self.wanted = allowed, used, wanted
+        InstancesError.__init__(
+            self,
+            f"Your trial allows {allowed} GPUs of this type at once, {used} are in use, "
+            f"and this asks for {wanted} more. Delete a Linode of the trial, or open a "
+            "support ticket to end it.",
+        )
+
+
+class TrialOver(InstancesError):
+    """The instance is kept for a while after its trial, and then deleted."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The trial of this Linode has ended, and it is deleted soon. Open a support "
+            "ticket to keep it."
+        )
+
+
+class TrialEnded(InstancesError):
+    """There is nothing left of the trial that could be cut short."""
+
+
 class ReservationEnded(InstancesError):
     """It was used, released, or it is over."""
 

@@ -23,10 +23,13 @@ SELECT (SELECT q.cards FROM instances_gpuquota q
    FOR NO KEY UPDATE OF a
 """
 
+# What a trial that runs has given counts there, and not here.
 _USED = """
 SELECT g.gpu_model_id, count(*)
-  FROM (SELECT uuid FROM instances_instance
-         WHERE account_id = %(account)s AND ended_at IS NULL
+  FROM (SELECT i.uuid FROM instances_instance i
+          LEFT JOIN instances_trial t ON t.id = i.trial_id
+         WHERE i.account_id = %(account)s AND i.ended_at IS NULL
+           AND (t.id IS NULL OR t.ended_at IS NOT NULL)
         UNION
         SELECT uuid FROM instances_reservation
          WHERE account_id = %(account)s AND state = 'active') holder

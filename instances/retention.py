@@ -41,7 +41,7 @@ KEPT_FOR_EVER = frozenset(
         *("flags.Flag", "instances.Account", "instances.GpuQuota", "instances.Plan"),
         *("instances.Image", "instances.HostImage"),
         *("instances.Instance", "instances.Reservation", "instances.SSHKey"),
-        "instances.InstanceFeedback",
+        *("instances.InstanceFeedback", "instances.Trial"),
         *("instances.Tag", "inventory.AddressPool", "inventory.AddressClaim"),
         *("inventory.Card", "inventory.CardCheck", "inventory.CardClaim"),
         *("inventory.CardEvent", "inventory.CardFunction", "inventory.CheckImage"),

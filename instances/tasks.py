@@ -23,6 +23,7 @@ from instances import (
     reconcile,
     report_mail,
     retention,
+    trial_watch,
     usage,
     waitlist,
     watchdog,
@@ -38,6 +39,7 @@ _SCHEDULES = {
     "instances.tasks.prune": 60,
     "instances.tasks.make_invoices": 60,
     "instances.tasks.mail_reports": 15,
+    "instances.tasks.look_after_trials": 1,
 }
 
 
@@ -83,6 +85,13 @@ def make_invoices() -> int:
 def mail_reports() -> bool:
     """Mail last week's reports, once; says whether that was now. It waits for no other."""
     return report_mail.send_due()
+
+
+def look_after_trials() -> int:
+    """Warn of, end and clear up after trials; returns how many jobs that began."""
+    job_ids = trial_watch.look_after()
+    enqueue_jobs(job_ids)
+    return len(job_ids)
 
 
 def put_back(left: Leftovers) -> None:

@@ -14,6 +14,7 @@ from instances.choices import (
     JobState,
     Phase,
     ReservationState,
+    TrialEnd,
     WaitState,
     Workload,
 )
@@ -27,6 +28,7 @@ from instances.models import (
     Job,
     RefusedDemand,
     Reservation,
+    Trial,
     UsageInterval,
     WaitlistEntry,
 )
@@ -167,6 +169,31 @@ def _feedback(rows: QuerySet[InstanceFeedback]) -> Iterable[Source]:
     )
 
 
+def _trials(rows: QuerySet[Trial]) -> Iterable[Source]:
+    yield Source(
+        rows,
+        "starts_at",
+        lambda pk, cards, hours: _(
+            "Trial {pk}: granted, {cards} cards, {hours} card hours"
+        ).format(pk=pk, cards=cards, hours=hours),
+        ("pk", "cards", "card_hours"),
+        why="reason",
+        who="granted_by",
+        page="instances.trial",
+    )
+    yield Source(
+        rows,
+        "ended_at",
+        lambda pk, reason: _("Trial {pk}: ended, {why}").format(
+            pk=pk, why=TrialEnd(reason).label
+        ),
+        ("pk", "end_reason"),
+        why="end_remark",
+        who="ended_by",
+        page="instances.trial",
+    )
+
+
 def _tokens(rows: QuerySet[ApiToken]) -> Iterable[Source]:
     """Return when tokens were issued and revoked: label and first characters, no secret."""
     for at, word in (("created_at", "issued"), ("revoked_at", "revoked")):
@@ -279,6 +306,7 @@ _OF_ACCOUNT: tuple[
     ("instances.view_instance", _instances, Instance),
     ("instances.view_reservation", _reservations, Reservation),
     ("instances.view_waitlistentry", _waits, WaitlistEntry),
+    ("instances.view_trial", _trials, Trial),
     ("instances.view_apitoken", _tokens, ApiToken),
     ("instances.view_refuseddemand", _refusals, RefusedDemand),
     ("instances.view_invoice", _invoices, Invoice),

@@ -2,7 +2,7 @@
 
 The same moments, by the transaction that writes both: usage begins when the instance is
 ready (its ready_at), and changes or ends at the release of claims (their released_at). Only
-whether it is billed changes at any time, with the account's tag.
+whether it is billed changes at any time, with the account's tag or the end of a trial.
 """
 
 from collections import defaultdict
@@ -129,7 +129,8 @@ def _compared(
         if before.plan_id != after.plan_id or before.is_billed == after.is_billed:
             yield "change at a release", before.ends_at in held.releases, True
     yield "plan", last.plan_id, instance.plan_id
-    yield "end", last.ends_at, held.until
+    # A clock that was set back ends nothing before it began.
+    yield "end", last.ends_at, held.until and max(held.until, last.starts_at)
 
 
 def _said(value: object) -> str:

@@ -81,6 +81,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
             ("invoice_item_no_truncate", "instances_invoiceitem"),
             ("invoiced_month_no_truncate", "instances_invoicedmonth"),
             ("flag_change_no_truncate", "flags_flagchange"),
+            ("trial_no_truncate", "instances_trial"),
         ):
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
 

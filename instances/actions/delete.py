@@ -2,14 +2,9 @@
 
 from django.db import transaction
 
-from instances import lifecycle
-from instances.choices import JobKind
-from instances.jobs import runner
+from instances.jobs.begin import begin_delete
 from instances.models import Instance, Job
 from instances.tasks import enqueue_job
-
-# When people are told; a delete itself is tried until the host answers.
-_ALERT_AFTER_S = 900
 
 
 def delete(instance: Instance, actor: str, username: str) -> Job:
@@ -18,9 +13,6 @@ def delete(instance: Instance, actor: str, username: str) -> Job:
     Raises InstanceBusy if it is being deleted already.
     """
     with transaction.atomic():
-        lifecycle.want_deleted(instance.pk)
-        job = runner.create(
-            JobKind.DELETE, instance, actor, username, deadline_s=_ALERT_AFTER_S
-        )
+        job = begin_delete(instance, actor, username)
         enqueue_job(job.pk)
     return job

@@ -43,6 +43,7 @@ from instances.placement_groups import (
 from instances.quotas import check_quota
 from instances.selectors import host_of, request_of
 from instances.tasks import enqueue_job
+from instances.trials import admit
 from inventory.address_claims import claim_address
 from inventory.exceptions import NoAddress
 from inventory.ledger import Actor
@@ -159,6 +160,9 @@ def _launch(order: LaunchOrder) -> Instance:
     if not order.label:
         instance.label = f"linode{instance.pk}"
         instance.save(update_fields=["label"])
+    if trial := admit(order.account, plan):
+        instance.trial = trial
+        instance.save(update_fields=["trial"])
     why = Actor(order.actor, f"launch of {instance.label} for {order.account.name}")
     if reservation is not None:
         use(reservation, instance, why)
@@ -188,7 +192,8 @@ def _launch(order: LaunchOrder) -> Instance:
 
 def _claim(instance: Instance, why: Actor, seating: Seating | None) -> None:
     plan, region = instance.plan, instance.region
-    check_quota(instance.account, plan)
+    if instance.trial_id is None:
+        check_quota(instance.account, plan)
     if seating is not None:
         seating.claim(instance, why)
         return

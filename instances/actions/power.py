@@ -6,9 +6,8 @@ Whoever asks for what is so already gets no job. What an instance holds stays it
 from django.db import transaction
 
 from instances import lifecycle
-from instances.choices import REBUILDS, Desired, JobKind, Phase
-from instances.jobs import runner
-from instances.jobs.deadlines import deadline_s
+from instances.choices import Desired, JobKind, Phase
+from instances.jobs import begin as jobs
 from instances.models import Instance, Job
 from instances.status import Status, status_of
 from instances.tasks import enqueue_job
@@ -27,11 +26,10 @@ def boot(instance: Instance, actor: str, username: str) -> Job | None:
 def shut_down(instance: Instance, actor: str, username: str) -> Job | None:
     """Have the guest shut down; None if it is off. Raises InstanceBusy."""
     with transaction.atomic():
-        locked = lifecycle.locked_at_rest(instance.pk)
-        lifecycle.want(locked.pk, Desired.OFF)
-        if status_of(locked) is Status.OFFLINE:
-            return None
-        return begin(JobKind.SHUTDOWN, locked, Phase.SHUTTING_DOWN, actor, username)
+        job = jobs.begin_shut_down(instance.pk, actor, username)
+        if job is not None:
+            enqueue_job(job.pk)
+    return job
 
 
 def reboot(instance: Instance, actor: str, username: str) -> Job:
@@ -45,10 +43,10 @@ def reboot(instance: Instance, actor: str, username: str) -> Job:
 def begin(
     kind: JobKind, locked: Instance, phase: Phase | None, actor: str, username: str
 ) -> Job:
-    """Write and enqueue the job of a locked instance, and show its phase; None: as it is."""
-    if phase is not None:
-        lifecycle.advance(locked.pk, phase)
-    seconds = deadline_s(locked.plan, is_wiped=kind in REBUILDS)
-    job = runner.create(kind, locked, actor, username, deadline_s=seconds)
+    """Write and enqueue the job of a locked instance, and show its phase; None: as it is.
+
+    Raises TrialOver.
+    """
+    job = jobs.begin(kind, locked, phase, actor, username)
     enqueue_job(job.pk)
     return job

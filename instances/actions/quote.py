@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from instances import trials
 from instances.actions.sale import offer
 from instances.capacity import rooms_of, sellable_in
 from instances.exceptions import NoCapacity, QuotaExceeded
@@ -29,7 +30,7 @@ class Quote:
 
 
 def quote(account: Account, plan_slug: str, region_slug: str, count: int) -> Quote:
-    """Ask the launch's own policy about as many of a plan; six queries, no lock.
+    """Ask the launch's own policy about as many of a plan; seven queries, no lock.
 
     Raises InvalidRequest.
     """
@@ -38,7 +39,9 @@ def quote(account: Account, plan_slug: str, region_slug: str, count: int) -> Quo
     if plan is None or region is None:
         raise offered.refusal(offered.errors)
     price = plan.price_in(region)
-    found = (excess(account, plan, count), _shortage(plan, region, count))
+    trial = trials.trial_for(account, plan)
+    over = trials.excess(trial, plan, count) if trial else excess(account, plan, count)
+    found = (over, _shortage(plan, region, count))
     return Quote(
         plan=plan,
         region=region,

@@ -19,6 +19,7 @@ from instances.quotas import check_quota
 from instances.selectors import host_of, request_of
 from instances.status import Status, status_of
 from instances.tasks import enqueue_job
+from instances.trials import admit_resize, refuse_if_over
 from inventory.free_host import free_host
 from inventory.ledger import Actor, claim, lock_host, lock_hosts_of, refresh_shape
 from inventory.models import Host
@@ -55,8 +56,10 @@ def resize(instance: Instance, order: ResizeOrder) -> Job:
         related = Instance.objects.select_related("account", "plan", "region", "image")
         seen = related.get(pk=instance.pk)
         plan = check(seen, order.plan)
+        refuse_if_over(seen)
         # Account, host, instance: so does whoever claims, or looks at a host.
-        check_quota(seen.account, plan, instead_of=seen.plan)
+        if not admit_resize(seen, plan):
+            check_quota(seen.account, plan, instead_of=seen.plan)
         lock_hosts_of(seen.uuid)
         locked = lifecycle.locked_at_rest(seen.pk)
         if locked.plan_id != seen.plan_id:

@@ -13,6 +13,7 @@ from instances.admin.placement_groups import PlacementGroupAdmin
 from instances.admin.quotas import GpuQuotaAdmin
 from instances.admin.refusals import RefusedDemandAdmin
 from instances.admin.reservations import ReservationAdmin
+from instances.admin.trials import TrialAdmin
 from instances.admin.usage import UsageIntervalAdmin
 from instances.admin.waitlist import WaitlistEntryAdmin
 from instances.admin.webhooks import WebhookAdmin, WebhookDeliveryAdmin
@@ -41,6 +42,7 @@ __all__ = [
     "RefusedDemandAdmin",
     "ReservationAdmin",
     "SSHKeyAdmin",
+    "TrialAdmin",
     "UsageIntervalAdmin",
     "WaitlistEntryAdmin",
     "WebhookAdmin",

@@ -11,6 +11,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -19,6 +20,7 @@ from instances.admin.account_page import account_page
 from instances.admin.issue_token import IssueTokenForm, issue_and_show
 from instances.admin.quotas import GpuQuotaInline
 from instances.admin.reservations import ReserveForm, reserve_for
+from instances.admin.trials import GrantForm, grant_to
 from instances.models import Account, ApiChange, ApiToken, SSHKey
 from instances.usage import follow_tags
 from inventory.admin.dialogs import object_or_404
@@ -46,7 +48,7 @@ class AccountAdmin(ModelAdmin):
     inlines = (GpuQuotaInline, ApiTokenInline)
     change_form_template = "admin/instances/account/page.html"
     actions = None
-    actions_detail = ("launch_for", "reserve", "issue_token")
+    actions_detail = ("launch_for", "reserve", "grant_trial", "issue_token")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         accounts: QuerySet[Account] = super().get_queryset(request)
@@ -100,6 +102,30 @@ class AccountAdmin(ModelAdmin):
         self, request: HttpRequest, form: ReserveForm, object_id: str
     ) -> HttpResponse:
         return reserve_for(request, form, object_or_404(self, request, object_id))
+
+    def has_grant_trial_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return request.user.has_perm("instances.add_trial") and bool(
+            object_or_404(self, request, object_id or "")
+        )
+
+    @action(
+        description=gettext_lazy("Grant a trial"),
+        icon="redeem",
+        permissions=["grant_trial"],
+        attrs={"aria-label": gettext_lazy("Grant this account a trial")},
+        dialog={
+            "title": gettext_lazy("Grant a trial"),
+            "description": gettext_lazy("What is used within it is not billed."),
+            "form_class": GrantForm,
+            "form_submit_text": gettext_lazy("Grant"),
+        },
+    )
+    def grant_trial(
+        self, request: HttpRequest, form: GrantForm, object_id: str
+    ) -> HttpResponse:
+        return grant_to(request, form, object_or_404(self, request, object_id))
 
     def has_issue_token_permission(
         self, request: HttpRequest, object_id: str | None = None

@@ -28,7 +28,7 @@ COLUMNS = (
     "hours",
     "GPU hours",
     "$ billed",
-    "$ not billed (employee)",
+    "$ not billed",
 )
 _TIME = "%Y-%m-%d %H:%M:%S"
 

@@ -18,6 +18,7 @@ from instances.exceptions import (
     NoRoomToResize,
     QuotaExceeded,
     ReservationEnded,
+    TrialOver,
     Vanished,
 )
 from inventory.exceptions import HypervisorError, NotClaimable, StaleState
@@ -32,6 +33,7 @@ _REFUSALS = (
     InstanceBusy,
     IdempotencyConflict,
     ReservationEnded,
+    TrialOver,
 )
 
 Problem = tuple[str | None, str]

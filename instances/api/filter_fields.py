@@ -202,6 +202,11 @@ WAITLIST_FIELDS = {
     "status": Field("status"),
     "created": Field("created_at", Kind.MOMENT),
 }
+TRIAL_FIELDS = {
+    "id": _number("pk"),
+    "start": Field("starts_at", Kind.MOMENT),
+    "end": Field("ends_at", Kind.MOMENT),
+}
 WEBHOOK_FIELDS = {
     "id": _number("pk"),
     "url": Field("url"),

@@ -90,6 +90,7 @@ from instances.api.views.stock import (
 )
 from instances.api.views.tags import TagListView, TagView
 from instances.api.views.tokens import TokenListView, TokenUseListView, TokenView
+from instances.api.views.trials import TrialListView, TrialView
 from instances.api.views.types import TypeListView, TypeView
 from instances.api.views.usage import UsageListView
 from instances.api.views.waitlist import WaitlistEntryView, WaitlistView
@@ -182,6 +183,8 @@ urlpatterns = [
     *_both("gpucloud/reservations", ReservationListView),
     *_both("gpucloud/reservations/<int:reservation_id>", ReservationView),
     *_both("gpucloud/tokens", TokenUseListView),
+    *_both("gpucloud/trials", TrialListView),
+    *_both("gpucloud/trials/<int:trial_id>", TrialView),
     *_both("gpucloud/usage", UsageListView),
     *_both("gpucloud/waitlist", WaitlistView),
     *_both("gpucloud/waitlist/<int:entry_id>", WaitlistEntryView),

@@ -1,6 +1,7 @@
 """Tell people of jobs that are past their deadline and cannot be given up."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from django.db.models.functions import Now
 
@@ -27,14 +28,20 @@ def tell_of_overdue() -> int:
     for job in _overdue():
         if (host := _host_of(job)) is not None:
             late[host].append(job)
-    for host, jobs in late.items():
-        raise_alert(
-            Subject(host=host), AlertClass.WARNING, _SOURCE, _CODE, _message(jobs)
-        )
-    told = Alert.objects.filter(source=_SOURCE, code=_CODE, cleared_at=None)
-    for alert in told.exclude(host__in=late).select_related("host"):
-        clear_alerts(Subject(host=alert.host), _SOURCE, _CODE, _SYSTEM)
+    messages = {host: _message(jobs) for host, jobs in late.items()}
+    tell_hosts(messages, _SOURCE, _CODE, _SYSTEM)
     return len(late)
+
+
+def tell_hosts(
+    messages: Mapping[Host, str], source: str, code: str, actor: str
+) -> None:
+    """Raise or renew one alert of this source and code a host, clear all other hosts'."""
+    for host, message in messages.items():
+        raise_alert(Subject(host=host), AlertClass.WARNING, source, code, message)
+    told = Alert.objects.filter(source=source, code=code, cleared_at=None)
+    for alert in told.exclude(host__in=list(messages)).select_related("host"):
+        clear_alerts(Subject(host=alert.host), source, code, actor)
 
 
 def _overdue() -> list[Job]:

@@ -18,6 +18,7 @@ from instances.models.report_mail import ReportMail
 from instances.models.reservation import Reservation
 from instances.models.resize import PendingResize
 from instances.models.tag import Tag
+from instances.models.trial import Trial
 from instances.models.usage import UsageInterval
 from instances.models.waitlist import WaitlistEntry
 from instances.models.webhook import Webhook, WebhookDelivery
@@ -53,6 +54,7 @@ __all__ = [
     "SeedSettings",
     "Tag",
     "TokenRate",
+    "Trial",
     "UsageInterval",
     "WaitlistEntry",
     "Webhook",

@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from instances.choices import ENDED_PHASES, REST_PHASES, Desired, Phase
 from instances.models.account import Account
 from instances.models.catalogue import Image, Plan
+from instances.models.trial import Trial
 from inventory.models import Region
 
 _AFTER_ITS_LAUNCH = (
@@ -32,6 +33,15 @@ class Instance(models.Model):
     image = models.ForeignKey(Image, on_delete=models.PROTECT)
     label = models.CharField(max_length=64)
     tags = ArrayField(models.CharField(max_length=50), default=list, blank=True)
+    trial = models.ForeignKey(
+        Trial,
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="instances",
+        help_text="That it was launched in.",
+    )
     next_image = models.ForeignKey(
         Image,
         null=True,

@@ -1,19 +1,13 @@
 """How long an instance had which plan, at what price: what is billed, and nothing else."""
 
 from django.contrib.postgres.constraints import ExclusionConstraint
-from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
+from django.contrib.postgres.fields import RangeOperators
 from django.db import models
 from django.db.models import F, Q
 
 from instances.models.catalogue import Plan
 from instances.models.instance import Instance
-
-
-class TimeRange(models.Func):
-    """From the first moment to the second, without that; NULL has no end."""
-
-    function = "TSTZRANGE"
-    output_field = DateTimeRangeField()
+from instances.models.time_range import TimeRange
 
 
 class UsageInterval(models.Model):
@@ -33,7 +27,8 @@ class UsageInterval(models.Model):
     price_hourly = models.DecimalField("$ an hour", max_digits=10, decimal_places=4)
     price_monthly = models.DecimalField("$ a month", max_digits=10, decimal_places=2)
     is_billed = models.BooleanField(
-        "billed", help_text="No: the account was an employee's when it began."
+        "billed",
+        help_text="No: of an employee's account, or of a trial, when it began.",
     )
 
     class Meta:

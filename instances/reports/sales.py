@@ -12,7 +12,10 @@ from inventory.ledger import clock
 _CUSTOMERS, _EMPLOYEES = "customers", "employees"
 
 _USED = """
-SELECT p.slug, p.cards, u.is_billed, count(DISTINCT i.id), count(DISTINCT i.account_id),
+SELECT p.slug, p.cards,
+       CASE WHEN u.is_billed THEN 'customers' WHEN i.trial_id IS NULL THEN 'employees'
+            ELSE 'trials' END AS whose,
+       count(DISTINCT i.id), count(DISTINCT i.account_id),
        sum(extract(epoch FROM least(coalesce(u.ends_at, %(now)s), %(ends)s, %(now)s)
                             - greatest(u.starts_at, %(since)s)))::float8 / 3600
 FROM instances_usageinterval u
@@ -22,13 +25,13 @@ JOIN inventory_region r ON r.id = i.region_id
 WHERE u.starts_at < least(%(ends)s, %(now)s)
   AND coalesce(u.ends_at, 'infinity') > %(since)s
   AND %(region)s IN ('', r.slug)
-GROUP BY p.slug, p.cards, u.is_billed
-ORDER BY p.slug, u.is_billed DESC
+GROUP BY p.slug, p.cards, whose
+ORDER BY p.slug, whose
 """
 
 
 def utilisation(asked: Asked) -> Table:
-    """Return what each plan was used for, customers and employees apart."""
+    """Return what each plan was used for, customers, employees and trials apart."""
     rows = _fetch(_USED, asked)
     gpu_hours = sum(cards * hours for _, cards, _, _, _, hours in rows)
     return Table(
@@ -44,14 +47,14 @@ def utilisation(asked: Asked) -> Table:
         rows=[
             (
                 plan,
-                _CUSTOMERS if is_billed else _EMPLOYEES,
+                whose,
                 instances,
                 accounts,
                 round(hours, 2),
                 round(cards * hours, 2),
                 share(cards * hours, gpu_hours),
             )
-            for plan, cards, is_billed, instances, accounts, hours in rows
+            for plan, cards, whose, instances, accounts, hours in rows
         ],
         remarks=(
             "From ready to release, whether the machine was on or off; not rounded, so that "

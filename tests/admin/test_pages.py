@@ -29,6 +29,7 @@ from instances.models import (
     RefusedDemand,
     Reservation,
     SSHKey,
+    Trial,
     UsageInterval,
     WaitlistEntry,
     Webhook,
@@ -66,7 +67,7 @@ WRITTEN_BY_CODE = {
     AccessEvent, AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim,
     CardEvent, Discrepancy, Event, FlagChange, FlagProposal, HostImage, InstanceFeedback,
     Invoice, Job,
-    NodeClaim, PlacementGroup, RefusedDemand, Reservation, SSHKey, UsageInterval,
+    NodeClaim, PlacementGroup, RefusedDemand, Reservation, SSHKey, Trial, UsageInterval,
     WaitlistEntry, Webhook, WebhookDelivery,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
@@ -239,6 +240,8 @@ def test_pages_name_nothing_outside_the_site(
         "instances/instance/{}/resize/",
         "instances/account/{}/issue_token/",
         "instances/account/{}/reserve/",
+        "instances/account/{}/grant_trial/",
+        "instances/trial/{}/cut_short/",
         "flags/flag/{}/kill/",
         "flags/flag/{}/take_back/",
         "flags/flagproposal/{}/approve/",

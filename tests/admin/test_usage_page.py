@@ -42,7 +42,7 @@ def test_month_shows_its_sums_by_account_and_instance(
     (row,) = page.context["accounts"]
     assert (row.instances, row.hours, row.card_hours) == (1, 36, 36)
     assert (row.billed, row.unbilled) == (Decimal("39.00"), Decimal("15.00"))
-    assert "15.00 (employee, not billed)" in page.text
+    assert "15.00 (not billed)" in page.text
     assert "2026-03-30 12:00:00" in page.text
     assert "2026-04-01 00:00:00" in page.text
 
@@ -68,7 +68,7 @@ def test_download_has_units_and_inert_cells(staff: Client, used: Instance) -> No
         "hours": "37",
         "GPU hours": "37",
         "$ billed": "55.50",
-        "$ not billed (employee)": "0.00",
+        "$ not billed": "0.00",
     }
 
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from flags.models import Beta
 from instances import tokens
+from instances.actions.trials import Grant, grant
 from instances.api.urls import urlpatterns
 from instances.choices import EventAction, EventStatus
 from instances.models import (
@@ -34,7 +35,7 @@ from instances.models import (
 from instances.selectors import host_of
 from inventory.address_claims import claim_address, open_address_of
 from tests.api.builders import ORDER, Customer, make_customer
-from tests.builders import make_beta, make_invoice, make_network
+from tests.builders import make_beta, make_invoice, make_network, make_plan
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -151,6 +152,12 @@ def _disk(owner: Customer) -> int:
     return instance.pk
 
 
+def _trial(owner: Customer) -> int:
+    plans = (make_plan(),)
+    order = Grant(owner.account, plans, 1, 1, "user:staff", "to see it")
+    return grant(order).pk
+
+
 # A route's parameter -> make one for the owner and return its id.
 OWNED: dict[str, Callable[[Customer], object]] = {
     "instance_id": _instance,
@@ -169,6 +176,7 @@ OWNED: dict[str, Callable[[Customer], object]] = {
     "invoice_id": lambda owner: make_invoice(owner.account).pk,
     "address": _address,
     "disk_id": _disk,
+    "trial_id": _trial,
 }
 
 

@@ -115,6 +115,7 @@ def test_schedules_are_those_of_the_code_and_no_others() -> None:
     assert set(Schedule.objects.values_list("func", flat=True)) == {
         "instances.tasks.enqueue_due_jobs",
         "instances.tasks.look_after_fleet",
+        "instances.tasks.look_after_trials",
         "instances.tasks.mail_reports",
         "instances.tasks.make_invoices",
         "instances.tasks.prune",

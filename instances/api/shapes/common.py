@@ -31,6 +31,7 @@ class Entity(TypedDict):
     id: Annotated[int, Doc("Its id; kept after it is gone.", 123)]
     label: Annotated[str, Doc("Its label at that time.", "trainer")]
     type: Annotated[
-        str, Doc("linode, firewall, placement_group, webhook or waitlist.", "linode")
+        str,
+        Doc("linode, firewall, placement_group, webhook, waitlist or trial.", "linode"),
     ]
     url: Annotated[str, Doc("Its path.", "/v4/linode/instances/123")]
