@@ -4,10 +4,13 @@ Whatever is missed, for want of workers or by a crash, the next look does, once:
 done is told by the rows, and never by the time of the look.
 """
 
+import logging
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 
 from instances.choices import AfterTrial, Desired, EventAction
@@ -23,6 +26,8 @@ from instances.usage import follow_tags
 from inventory.ledger import clock
 from inventory.models import Host
 
+logger = logging.getLogger(__name__)
+
 # Seconds before the end, each once; a trial that is no longer than that has none.
 WARNINGS_S = (24 * 3600, 3600)
 _LATE = timedelta(minutes=15)
@@ -37,15 +42,28 @@ def look_after() -> list[int]:
     """
     running = Trial.objects.filter(ended_at=None).order_by("pk")
     for trial_id in list(running.values_list("pk", flat=True)):
-        _end_or_warn(trial_id)
+        with _others_go_on(f"trial {trial_id}"):
+            _end_or_warn(trial_id)
     if (left := _left_over()).exists():
         follow_tags(left.values_list("account", flat=True))
     to_go = _left_over().filter(trial__at_end=AfterTrial.DELETE)
     waiting = to_go.exclude(desired=Desired.DELETED).order_by("pk")
     found = list(waiting.values_list("pk", flat=True)[:_AT_ONCE])
-    jobs = [job_id for pk in found for job_id in _clear(pk)]
+    jobs: list[int] = []
+    for instance_id in found:
+        with _others_go_on(f"instance {instance_id} of a trial"):
+            jobs += _clear(instance_id)
     _tell_of_late(to_go)
     return jobs
+
+
+@contextmanager
+def _others_go_on(about: str) -> Iterator[None]:
+    """Log what the database refuses of one: that keeps nobody else waiting."""
+    try:
+        yield
+    except DatabaseError:
+        logger.exception("%s was not looked after", about)
 
 
 def _left_over() -> QuerySet[Instance]:

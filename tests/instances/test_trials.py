@@ -1,5 +1,6 @@
 """Trials: what a grant takes in, its end to the microsecond, and what is left after it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -38,6 +39,7 @@ from instances.models import (
 from instances.price import Month
 from instances.quotas import gpu_use
 from instances.trial_watch import look_after
+from instances.trials import settled
 from instances.usage import follow_tags
 from instances.usage_audit import audit_usage
 from instances.usage_report import totals, usage_of
@@ -51,6 +53,7 @@ from tests.builders import (
     make_plan,
 )
 from tests.half_a_year.clock import SimulatedClock, simulated_clock
+from tests.instances.test_launch import in_parallel
 from tests.simulated import SimulatedHypervisor
 
 HOUR = 3600
@@ -185,6 +188,22 @@ def test_what_cannot_be_granted_is_refused(
     assert not Event.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_creates_at_once_take_no_more_than_it_gives() -> None:
+    make_host(cards_per_node=(8,), cores_per_node=8, memory_mib=8192)
+    account, plan = make_account(), make_plan()
+    granted(account, plan, cards=2)
+    once = make_order(account, plan=plan.slug, idempotency_key="click")
+    order = make_order(account, plan=plan.slug)
+
+    repeats = in_parallel(4, lambda _: launch(once))
+    others = in_parallel(6, lambda _: launch(order))
+
+    assert [type(made) for made in repeats] == [Instance] * 4
+    assert Counter(type(made) for made in others) == {Instance: 1, TrialExceeded: 5}
+    assert CardClaim.objects.filter(released_at=None).count() == 2
+
+
 # What the database refuses.
 
 
@@ -275,13 +294,39 @@ def test_a_worker_that_was_down_bills_from_the_end_itself(
     assert timedelta(hours=10) <= gone_at - end < timedelta(hours=11)
     assert told(trial) == ["granted", "ended"]
     assert audit_usage().differences == []
+    # 10 hours of the one and 11 of the other, begun ones too; a month's end begins one more.
+    months = (Month.of(end), Month.of(end).next)
+    billed = sum(u.billed for month in months for u in totals(usage_of(month, account)))
+    assert Decimal("1.5") * (11 + 12) <= billed <= Decimal("1.5") * (11 + 12 + 2)
     # What is launched from then on is an ordinary one.
     assert launched(account, plan, hypervisor).trial is None
-    (used,) = totals(usage_of(Month.of(end), account)) or [None]
-    if used is not None and Month.of(end) == Month.of(database_clock()):
-        # 11 hours from the end on of the one, 12 begun of the other; and just now one.
-        assert used.billed % Decimal("1.5") == 0
-        assert used.billed >= Decimal("1.5") * (11 + 12)
+
+
+def test_whoever_notices_the_end_at_once_it_is_one_end(
+    clock: SimulatedClock, hypervisor: SimulatedHypervisor
+) -> None:
+    account, plan = make_account(), make_plan()
+    trial = granted(account, plan, at_end=AfterTrial.BILL, cards=4)
+    instances = [launched(account, plan, hypervisor) for _ in range(4)]
+    clock.sleep(8 * DAY)
+    deletes = [delete(each, "user:carol", "carol").pk for each in instances[:2]]
+
+    done = in_parallel(
+        8,
+        lambda i: (
+            run(hypervisor, deletes[i]) if i < 2 else (look_after, follow_tags)[i % 2]()
+        ),
+    )
+
+    assert [each for each in done if isinstance(each, Exception)] == []
+    follow_tags()
+    trial.refresh_from_db()
+    end = trial.ends_at
+    for instance in instances:
+        (_, first_end, first), (begin, _, then) = intervals(instance)
+        assert (first_end, first, begin, then) == (end, False, end, True)
+    assert told(trial) == ["granted", "ended"]
+    assert audit_usage().differences == []
 
 
 def test_hours_that_are_used_up_end_it_at_that_moment(
@@ -319,6 +364,7 @@ def test_warnings_come_once_each_whatever_the_clock_does(clock: SimulatedClock) 
         (DAY + HOUR, ["ending"]),
         (-2 * DAY, []),
         (2 * DAY + 22.5 * HOUR, ["ending"]),
+        (-10 * HOUR, []),
         (-3 * DAY, []),
         (9 * DAY, ["ended"]),
         (-9 * DAY, []),
@@ -535,6 +581,29 @@ def test_staff_cut_it_short_once_and_may_have_what_is_there_billed(
     # It counts in the quota from now on, as it is an ordinary instance.
     assert [use.used for use in gpu_use(account)] == [1]
     assert granted(account, plan).starts_at >= begin
+
+
+@pytest.mark.django_db
+def test_one_that_cannot_be_looked_after_keeps_no_other_waiting(
+    hypervisor: SimulatedHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan()
+    trials = [granted(make_account(), plan, days=2, cards=1) for _ in range(2)]
+    first = trials[0].pk
+    monkeypatch.setattr(trial_watch, "WARNINGS_S", (2 * DAY - 1,))
+
+    def fail_for_first(trial_id: int, now: datetime) -> Trial:
+        if trial_id == first:
+            raise IntegrityError
+        return settled(trial_id, now)
+
+    monkeypatch.setattr(
+        trial_watch, "clock", lambda: database_clock() + timedelta(days=1)
+    )
+    monkeypatch.setattr(trial_watch, "settled", fail_for_first)
+    look_after()
+
+    assert [told(trial) for trial in trials] == [["granted"], ["granted", "ending"]]
 
 
 @pytest.mark.django_db
