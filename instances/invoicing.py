@@ -9,6 +9,7 @@ from django.db.models import Max, Min
 
 from instances.models import Invoice, InvoicedMonth, InvoiceItem, UsageInterval
 from instances.price import Month
+from instances.usage import end_due_trials
 from instances.usage_report import UsageLine, totals, usage_of
 from inventory.ledger import clock
 
@@ -21,6 +22,8 @@ def make_invoices(now: datetime | None = None) -> int:
 
     Months before the first run are among them. May run again, and beside itself.
     """
+    # A trial that nobody has seen end is billed from an end that may be in a month before.
+    end_due_trials()
     over = Month.of((now or clock()) - _SETTLED_AFTER).previous
     done = 0
     while (month := _next()) is not None and month <= over:

@@ -1,8 +1,8 @@
 """Begin and end what instances are billed for; the only writer of usage.
 
-Every function but follow_tags runs in the transaction of the transition that it goes with,
-and takes its time from the rows of that transition, never from what is observed of a
-machine.
+Every function but follow_tags and end_due_trials runs in the transaction of the transition
+that it goes with, and takes its time from the rows of that transition, never from what is
+observed of a machine.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Case, F, Max, Q, When
 
 from instances.choices import AfterTrial
-from instances.models import Instance, Plan, UsageInterval
+from instances.models import Instance, Plan, Trial, UsageInterval
 from instances.models.account import EMPLOYEE_TAG
 from instances.trials import settled
 from inventory.ledger import clock, lock_hosts_of
@@ -144,6 +144,16 @@ def _mark_anew(interval_id: int, consumer: UUID) -> bool:
     at = max(now, row.starts_at)
     row = _go_on(row, at, is_billed=_is_billed(row.instance, now))
     return row.pk != interval_id
+
+
+def end_due_trials() -> None:
+    """End trials that are over, and have what goes on of them billed from their end on."""
+    for trial_id in list(
+        Trial.objects.filter(ended_at=None).values_list("pk", flat=True)
+    ):
+        with transaction.atomic():
+            settled(trial_id, clock())
+    follow_tags()
 
 
 def end_usage(consumer: UUID) -> None:

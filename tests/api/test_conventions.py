@@ -34,6 +34,7 @@ def addresses() -> list[str]:
         "<int:key_id>": "1",
         "<int:token_id>": "1",
         "<int:invoice_id>": "1",
+        "<int:trial_id>": "1",
         "<int:disk_id>": "1",
         "<str:address>": "203.0.113.10",
         "<path:kernel_id>": "linode/direct-disk",
@@ -51,7 +52,7 @@ def addresses() -> list[str]:
 
 def test_the_url_table_has_each_address_with_and_without_slash() -> None:
     found = addresses()
-    assert len(found) == 164
+    assert len(found) == 170
     assert {a.rstrip("/") for a in found if a.endswith("/")} == {
         a for a in found if not a.endswith("/")
     }

@@ -24,12 +24,14 @@ from instances.exceptions import (
     TrialExceeded,
     TrialOver,
 )
+from instances.invoicing import invoice_differences, make_invoices
 from instances.jobs import runner
 from instances.models import (
     Account,
     Event,
     GpuQuota,
     Instance,
+    InvoiceItem,
     Job,
     Plan,
     RefusedDemand,
@@ -300,6 +302,23 @@ def test_a_worker_that_was_down_bills_from_the_end_itself(
     assert Decimal("1.5") * (11 + 12) <= billed <= Decimal("1.5") * (11 + 12 + 2)
     # What is launched from then on is an ordinary one.
     assert launched(account, plan, hypervisor).trial is None
+
+
+def test_a_month_is_invoiced_from_an_end_that_no_worker_saw(
+    clock: SimulatedClock, hypervisor: SimulatedHypervisor
+) -> None:
+    account, plan = make_account(), make_plan()
+    trial = granted(account, plan, at_end=AfterTrial.BILL)
+    launched(account, plan, hypervisor)
+    clock.sleep(60 * DAY)
+
+    assert make_invoices() >= 1
+    look_after()
+
+    first = InvoiceItem.objects.order_by("pk").first()
+    assert first is not None
+    assert first.starts_at == trial.ends_at
+    assert list(invoice_differences()) == []
 
 
 def test_whoever_notices_the_end_at_once_it_is_one_end(
