@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from instances.choices import Phase, Workload
 from instances.free_text import is_free_text
+from instances.gates import behind
 from instances.models import Instance, InstanceFeedback
 from instances.models.feedback import LONGEST_TEXT
 
@@ -21,11 +22,7 @@ def of_flag(
     Behind it: by their plan, GPU model or region, as gates_of() has it. since, until: when
     it was last written, `until` itself not included.
     """
-    gated = (
-        Q(instance__plan__flag_name=flag_name)
-        | Q(instance__plan__gpu_model__flag_name=flag_name)
-        | Q(instance__region__flag_name=flag_name)
-    )
+    gated = behind(flag_name, "instance__plan", "instance__region")
     rows = InstanceFeedback.objects.filter(gated)
     if since is not None:
         rows = rows.filter(updated_at__gte=since)

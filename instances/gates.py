@@ -1,5 +1,7 @@
 """Which flags a sale must pass: those of its plan, its GPU model and its region."""
 
+from django.db.models import Q
+
 from flags.availability import is_available, killed_flags
 from flags.gate_lock import HOLD_GATES
 from instances.models import Account, Job, Plan, RefusedDemand
@@ -14,6 +16,15 @@ def gates_of(plan: Plan, region: Region | None = None) -> tuple[str, ...]:
         plan.gpu_model.flag_name if plan.gpu_model else "",
         region.flag_name if region else "",
     )
+
+
+def behind(flag_name: str, plan: str = "plan", region: str = "region") -> Q:
+    """Return the condition on rows with a plan and a region that they are behind a flag.
+
+    The same as that gates_of() names it. plan, region: the ways to them.
+    """
+    ways = (plan, f"{plan}__gpu_model", region)
+    return Q(*((f"{way}__flag_name", flag_name) for way in ways), _connector=Q.OR)
 
 
 def hold_gates() -> None:

@@ -1,39 +1,76 @@
-"""Reports on customers: what they used, how launches went, what was refused them."""
+"""Reports on customers: what they used, how launches went, what was refused them.
 
+The rows that each counts are a function of their own, for whoever wants to see those.
+"""
+
+from datetime import timedelta
 from typing import Any
 
-from django.db import connection
-from django.db.models import Count, Sum
+from django.db.models import (
+    Aggregate,
+    Case,
+    Count,
+    F,
+    FloatField,
+    Q,
+    QuerySet,
+    Sum,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce, Extract, Greatest, Least
 
-from instances.models import RefusedDemand
+from instances.choices import Phase
+from instances.gates import behind
+from instances.models import Instance, RefusedDemand, UsageInterval
 from instances.reports.table import Asked, Cell, Table, number, share, text
 from inventory.ledger import clock
 
 _CUSTOMERS, _EMPLOYEES = "customers", "employees"
+HOUR = timedelta(hours=1)
 
-_USED = """
-SELECT p.slug, p.cards,
-       CASE WHEN u.is_billed THEN 'customers' WHEN i.trial_id IS NULL THEN 'employees'
-            ELSE 'trials' END AS whose,
-       count(DISTINCT i.id), count(DISTINCT i.account_id),
-       sum(extract(epoch FROM least(coalesce(u.ends_at, %(now)s), %(ends)s, %(now)s)
-                            - greatest(u.starts_at, %(since)s)))::float8 / 3600
-FROM instances_usageinterval u
-JOIN instances_instance i ON i.id = u.instance_id
-JOIN instances_plan p ON p.id = u.plan_id
-JOIN inventory_region r ON r.id = i.region_id
-WHERE u.starts_at < least(%(ends)s, %(now)s)
-  AND coalesce(u.ends_at, 'infinity') > %(since)s
-  AND %(region)s IN ('', r.slug)
-GROUP BY p.slug, p.cards, whose
-ORDER BY p.slug, whose
-"""
+
+_WHOSE = Case(
+    When(is_billed=True, then=Value(_CUSTOMERS)),
+    When(instance__trial=None, then=Value(_EMPLOYEES)),
+    default=Value("trials"),
+)
+
+
+class Percentile(Aggregate):
+    """PostgreSQL's percentile_cont; share: 0 to 1."""
+
+    function = "percentile_cont"
+    template = "%(function)s(%(share)s) WITHIN GROUP (ORDER BY %(expressions)s)"
+    output_field = FloatField()
+
+
+def used(asked: Asked) -> QuerySet[Any]:
+    """Return the usage intervals of these days; each has `held`, its time in them."""
+    begins, ends = asked.moments
+    over = min(ends, clock())
+    held = Least(Coalesce("ends_at", over), over) - Greatest("starts_at", begins)
+    rows = UsageInterval.objects.filter(
+        Q(ends_at=None) | Q(ends_at__gt=begins), starts_at__lt=over
+    )
+    return _asked_for(rows, asked, "instance__region").annotate(held=held)
 
 
 def utilisation(asked: Asked) -> Table:
     """Return what each plan was used for, customers, employees and trials apart."""
-    rows = _fetch(_USED, asked)
-    gpu_hours = sum(cards * hours for _, cards, _, _, _, hours in rows)
+    rows = (
+        used(asked)
+        .annotate(whose=_WHOSE)
+        .order_by("plan__slug", "whose")
+        .values_list("plan__slug", "plan__cards", "whose")
+        .annotate(
+            instances=Count("instance", distinct=True),
+            accounts=Count("instance__account", distinct=True),
+            total=Sum("held"),
+        )
+    )
+    lines = [(*row[:5], row[5] / HOUR) for row in rows]
+    gpu_hours = sum(cards * hours for _, cards, _, _, _, hours in lines)
     return Table(
         columns=(
             text("Plan"),
@@ -54,7 +91,7 @@ def utilisation(asked: Asked) -> Table:
                 round(cards * hours, 2),
                 share(cards * hours, gpu_hours),
             )
-            for plan, cards, whose, instances, accounts, hours in rows
+            for plan, cards, whose, instances, accounts, hours in lines
         ],
         remarks=(
             "From ready to release, whether the machine was on or off; not rounded, so that "
@@ -64,34 +101,42 @@ def utilisation(asked: Asked) -> Table:
     )
 
 
-# A machine's own row is kept for ever; its jobs are not.
-_LAUNCHED = """
-SELECT r.slug, p.slug, count(*),
-       count(i.ready_at),
-       count(*) FILTER (WHERE i.phase = 'failed'),
-       count(*) FILTER (WHERE i.ready_at IS NULL AND i.ended_at IS NULL),
-       percentile_cont(0.5) WITHIN GROUP (
-         ORDER BY extract(epoch FROM i.ready_at - i.created_at))::float8,
-       percentile_cont(0.95) WITHIN GROUP (
-         ORDER BY extract(epoch FROM i.ready_at - i.created_at))::float8
-FROM instances_instance i
-JOIN instances_plan p ON p.id = i.plan_id JOIN inventory_region r ON r.id = i.region_id
-WHERE i.created_at >= %(since)s AND i.created_at < %(ends)s
-  AND %(region)s IN ('', r.slug)
-GROUP BY r.slug, p.slug
-ORDER BY r.slug, p.slug
-"""
+def launched(asked: Asked) -> QuerySet[Instance]:
+    """Return the instances whose launch was begun in these days.
+
+    A machine's own row is kept for ever; its jobs are not.
+    """
+    begins, ends = asked.moments
+    rows = Instance.objects.filter(created_at__gte=begins, created_at__lt=ends)
+    return _asked_for(rows, asked)
+
+
+def launch_figures() -> dict[str, Aggregate]:
+    """Return what is counted of launched(); times in seconds, None of nothing."""
+    took = Extract(F("ready_at") - F("created_at"), "epoch")
+    return {
+        "begun": Count("pk"),
+        "ready": Count("ready_at"),
+        "failed": Count("pk", filter=Q(phase=Phase.FAILED)),
+        "running": Count("pk", filter=Q(ready_at=None, ended_at=None)),
+        "p50": Percentile(took, share=0.5),
+        "p95": Percentile(took, share=0.95),
+    }
 
 
 def launches(asked: Asked) -> Table:
     """Return how launches went and how long they took, by region and today's plan."""
+    grouped = (
+        launched(asked)
+        .order_by("region__slug", "plan__slug")
+        .values_list("region__slug", "plan__slug")
+        .annotate(**launch_figures())
+    )
     rows: list[tuple[Cell, ...]] = []
-    for region, plan, begun, ready, failed, running, p50, p95 in _fetch(
-        _LAUNCHED, asked
-    ):
+    for region, plan, begun, ready, failed, running, p50, p95 in grouped:
         ended = ready + failed
         counts = (begun, ready, failed, begun - ended - running, running)
-        times = (_seconds(p50), _seconds(p95))
+        times = (seconds(p50), seconds(p95))
         rows.append((region, plan, *counts, share(ready, ended), *times))
     return Table(
         columns=(
@@ -115,15 +160,18 @@ def launches(asked: Asked) -> Table:
     )
 
 
+def refused(asked: Asked) -> QuerySet[RefusedDemand]:
+    """Return what was turned away in these days."""
+    begins, ends = asked.moments
+    rows = RefusedDemand.objects.filter(at__gte=begins, at__lt=ends)
+    return _asked_for(rows, asked)
+
+
 def refusals(asked: Asked) -> Table:
     """Return the demand that was turned away, by reason."""
-    rows = RefusedDemand.objects.filter(
-        at__date__gte=asked.since, at__date__lte=asked.until
-    )
-    if asked.region:
-        rows = rows.filter(region__slug=asked.region)
     grouped = (
-        rows.order_by()
+        refused(asked)
+        .order_by()
         .values("region__slug", "plan__slug", "reason", "is_employee")
         .annotate(times=Count("pk"), accounts=Count("account", distinct=True))
         .annotate(cards=Sum("plan__cards"))
@@ -159,19 +207,14 @@ def refusals(asked: Asked) -> Table:
     )
 
 
-def _fetch(sql: str, asked: Asked) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            sql,
-            {
-                "since": asked.since,
-                "ends": asked.ends,
-                "now": clock(),
-                "region": asked.region,
-            },
-        )
-        return cursor.fetchall()
+def _asked_for(
+    rows: QuerySet[Any], asked: Asked, region: str = "region"
+) -> QuerySet[Any]:
+    """Return those of the asked region and flag. region: the way from a row to its own."""
+    if asked.region:
+        rows = rows.filter(**{f"{region}__slug": asked.region})
+    return rows.filter(behind(asked.flag, region=region)) if asked.flag else rows
 
 
-def _seconds(value: float | None) -> float | None:
+def seconds(value: float | None) -> float | None:
     return None if value is None else round(value, 1)

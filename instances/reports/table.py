@@ -1,7 +1,7 @@
 """What a report is, whatever shows it: columns with units, rows, remarks."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 Cell = str | int | float | Decimal | date | datetime | None
@@ -29,13 +29,23 @@ class Table:
 class Asked:
     """What a report is to tell of. since, until: days, both in it, UTC. region: a slug.
 
-    region: empty for all. moment: None for now.
+    region: empty for all. moment: None for now. flag: by name, of what is behind it alone;
+    empty for all.
     """
 
     since: date
     until: date
     region: str = ""
     moment: datetime | None = None
+    flag: str = ""
+
+    @property
+    def moments(self) -> tuple[datetime, datetime]:
+        """When it begins and when it is over, UTC."""
+        begins, ends = (
+            datetime.combine(day, time(), tzinfo=UTC) for day in (self.since, self.ends)
+        )
+        return begins, ends
 
     @property
     def ends(self) -> date:
