@@ -44,9 +44,15 @@ def gates_alone(*, by_force: bool = False) -> Iterator[datetime]:
             cursor.execute(_END_HOLDERS)
         else:
             raise GatesBusy
+        yield clock()
+
+
+def clock() -> datetime:
+    """Return the database's time of this moment, not of the transaction's start."""
+    with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         (now,) = cursor.fetchone()
-        yield now
+    return now
 
 
 def _is_taken() -> bool:

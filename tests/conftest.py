@@ -82,6 +82,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
             ("invoiced_month_no_truncate", "instances_invoicedmonth"),
             ("flag_change_no_truncate", "flags_flagchange"),
             ("trial_no_truncate", "instances_trial"),
+            ("launch_decision_no_truncate", "flags_launchdecision"),
         ):
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
 

@@ -22,6 +22,8 @@ class ProposalState(models.TextChoices):
 
 
 OPEN_STATES = (ProposalState.WAITING, ProposalState.SCHEDULED)
+# Of changes: those that opened their flag for everyone.
+OPENED = Q(kind=ChangeKind.CHANGED, after__everyone=True) & ~Q(before__everyone=True)
 
 
 class FlagChange(models.Model):
