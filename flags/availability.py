@@ -59,6 +59,13 @@ def open_gates(account: FlaggedAccount | None) -> RawSQL:
     return RawSQL(positional, [whose[name] for name in named])  # noqa: S611
 
 
+def open_flags(
+    flag_names: Iterable[str], account: FlaggedAccount | None
+) -> frozenset[str]:
+    """Return those of `flag_names` that are open for `account`."""
+    return _ask(IS_OPEN, {name for name in flag_names if name}, account)
+
+
 def killed_flags(flag_names: Iterable[str], account: FlaggedAccount) -> frozenset[str]:
     """Return those of `flag_names` that nothing but a kill shuts for `account`."""
     return _ask(IS_KILLED, {name for name in flag_names if name}, account)

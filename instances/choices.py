@@ -162,6 +162,7 @@ class EventAction(TextChoices):
     TRIAL_GRANTED = "gpucloud_trial_granted", "gpucloud_trial_granted"
     TRIAL_ENDING = "gpucloud_trial_ending", "gpucloud_trial_ending"
     TRIAL_ENDED = "gpucloud_trial_ended", "gpucloud_trial_ended"
+    PRODUCT_LAUNCHED = "gpu_product_launched", "gpu_product_launched"
     WEBHOOK_DISABLED = "gpucloud_webhook_disabled", "gpucloud_webhook_disabled"
 
 
@@ -174,6 +175,8 @@ class EntityType(TextChoices):
     WEBHOOK = "webhook", "webhook"
     WAITLIST = "waitlist", "waitlist"
     TRIAL = "trial", "trial"
+    PLAN = "type", "type"
+    REGION = "region", "region"
 
 
 class WaitState(TextChoices):

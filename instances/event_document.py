@@ -20,7 +20,11 @@ _PATHS = {
     EntityType.WEBHOOK: "/v4/gpucloud/webhooks",
     EntityType.WAITLIST: "/v4/gpucloud/waitlist",
     EntityType.TRIAL: "/v4/gpucloud/trials",
+    EntityType.PLAN: "/v4/linode/types",
+    EntityType.REGION: "/v4/regions",
 }
+# They are asked for by what labels them.
+_ASKED_BY_LABEL = (EntityType.PLAN, EntityType.REGION)
 
 
 def event_json(event: Event) -> "EventShape":
@@ -45,11 +49,12 @@ def event_json(event: Event) -> "EventShape":
 def entity_json(
     entity_id: int, label: str, entity_type: str = EntityType.LINODE
 ) -> "Entity":
+    key = label if entity_type in _ASKED_BY_LABEL else entity_id
     return {
         "id": entity_id,
         "label": label,
         "type": entity_type,
-        "url": f"{_PATHS[EntityType(entity_type)]}/{entity_id}",
+        "url": f"{_PATHS[EntityType(entity_type)]}/{key}",
     }
 
 

@@ -36,7 +36,8 @@ _BATCHES = 50
 KEPT_FOR_EVER = frozenset(
     {
         *("flags.Beta", "flags.BetaEnrolment", "instances.Webhook"),
-        *("flags.FlagChange", "flags.FlagProposal"),
+        *("flags.FlagChange", "flags.FlagProposal", "flags.LaunchDecision"),
+        *("flags.ReadinessThreshold", "instances.LaunchNotice"),
         "instances.WaitlistEntry",
         *("flags.Flag", "instances.Account", "instances.GpuQuota", "instances.Plan"),
         *("instances.Image", "instances.HostImage"),

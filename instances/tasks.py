@@ -20,6 +20,7 @@ from instances import (
     holds,
     image_catalogue,
     invoicing,
+    launch_notices,
     reconcile,
     report_mail,
     retention,
@@ -117,8 +118,8 @@ def check_image(image_id: int) -> None:
 def look_after_fleet() -> None:
     """Enqueue what is due of hosts, cards, firewalls and webhooks; `watch` does so each second.
 
-    Flags change that are due, what is held beyond its time is freed, and those that wait
-    for capacity are told, which asks no host.
+    Flags change that are due, what is held beyond its time is freed, and those are told who
+    wait for capacity or a launch, which asks no host.
     One task a host: a frozen one holds one worker for its deadline and no other host.
     """
     # First what sales depend on: should anything below fail, hosts are looked at still.
@@ -129,6 +130,7 @@ def look_after_fleet() -> None:
     changes.apply_due()
     holds.expire_due()
     waitlist.tell_waiting()
+    launch_notices.tell_launched()
     enqueue_jobs(filter_work.begin_due())
     for webhook_id in webhooks.take_due():
         enqueue_webhook(webhook_id)

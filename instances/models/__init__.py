@@ -10,6 +10,7 @@ from instances.models.firewall import Firewall, FirewallDevice
 from instances.models.instance import Instance, SeedSettings
 from instances.models.invoice import Invoice, InvoicedMonth, InvoiceItem
 from instances.models.job import Job, JobStep
+from instances.models.launch_notice import LaunchNotice
 from instances.models.observability import Heartbeat, WorkDuration
 from instances.models.placement_group import PlacementGroup, PlacementMember
 from instances.models.quota import GpuQuota
@@ -42,6 +43,7 @@ __all__ = [
     "InvoicedMonth",
     "Job",
     "JobStep",
+    "LaunchNotice",
     "PendingResize",
     "PlacementGroup",
     "PlacementMember",

@@ -32,6 +32,9 @@ class Entity(TypedDict):
     label: Annotated[str, Doc("Its label at that time.", "trainer")]
     type: Annotated[
         str,
-        Doc("linode, firewall, placement_group, webhook, waitlist or trial.", "linode"),
+        Doc(
+            "linode, firewall, placement_group, webhook, waitlist, trial, type, region.",
+            "linode",
+        ),
     ]
     url: Annotated[str, Doc("Its path.", "/v4/linode/instances/123")]
