@@ -103,8 +103,14 @@ class StaffAdminSite(UnfoldAdminSite):
         from gpucloud_site.monitoring.views import health_page
         from instances.admin.capacity_page import capacity_page
         from instances.admin.consumer import show_consumer
+        from instances.admin.flag_launch import flag_launch_page
         from instances.admin.fleet_page import fleet_page
         from instances.admin.launch_page import launch_page
+        from instances.admin.readiness import (
+            readiness_index,
+            readiness_page,
+            readiness_rows,
+        )
         from instances.admin.reports import report_index, report_page
         from instances.admin.usage_page import usage_page
 
@@ -116,6 +122,24 @@ class StaffAdminSite(UnfoldAdminSite):
             path("health/", self.admin_view(health_page), name="health"),
             path("reports/", self.admin_view(report_index), name="reports"),
             path("reports/<slug:name>/", self.admin_view(report_page), name="report"),
+            path(
+                "readiness/", self.admin_view(readiness_index), name="readiness-index"
+            ),
+            path(
+                "readiness/<int:flag_id>/",
+                self.admin_view(readiness_page),
+                name="readiness",
+            ),
+            path(
+                "readiness/<int:flag_id>/launch/",
+                self.admin_view(flag_launch_page),
+                name="flag-launch",
+            ),
+            path(
+                "readiness/<int:flag_id>/<slug:name>/",
+                self.admin_view(readiness_rows),
+                name="readiness-rows",
+            ),
             path("usage/", self.admin_view(usage_page), name="usage"),
             path(
                 "consumer/<uuid:consumer>/",

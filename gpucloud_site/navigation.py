@@ -126,6 +126,18 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "flags.view_flagproposal",
         ),
         ("Flag changes", "history", "flags_flagchange", "flags.view_flagchange"),
+        (
+            "Launch decisions",
+            "gavel",
+            "flags_launchdecision",
+            "flags.view_launchdecision",
+        ),
+        (
+            "Readiness thresholds",
+            "rule",
+            "flags_readinessthreshold",
+            "flags.view_readinessthreshold",
+        ),
         ("Betas", "science", "flags_beta", "flags.view_beta"),
         (
             "Beta enrolments",

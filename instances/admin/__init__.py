@@ -9,6 +9,7 @@ from instances.admin.feedback import InstanceFeedbackAdmin
 from instances.admin.flags import FlagAdmin, FlagChangeAdmin, FlagProposalAdmin
 from instances.admin.instances import InstanceAdmin
 from instances.admin.invoices import InvoiceAdmin
+from instances.admin.launch_records import LaunchDecisionAdmin, ReadinessThresholdAdmin
 from instances.admin.placement_groups import PlacementGroupAdmin
 from instances.admin.quotas import GpuQuotaAdmin
 from instances.admin.refusals import RefusedDemandAdmin
@@ -37,8 +38,10 @@ __all__ = [
     "InstanceFeedbackAdmin",
     "InvoiceAdmin",
     "JobAdmin",
+    "LaunchDecisionAdmin",
     "PlacementGroupAdmin",
     "PlanAdmin",
+    "ReadinessThresholdAdmin",
     "RefusedDemandAdmin",
     "ReservationAdmin",
     "SSHKeyAdmin",

@@ -1,6 +1,5 @@
 """Staff pages for feature flags: every change with its reason, the kill, what is planned."""
 
-from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -10,23 +9,31 @@ from django.db.models import Count, Max, Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import (
     UnfoldAdminNullBooleanSelectWidget,
-    UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextInputWidget,
 )
 
 from flags import changes
 from flags.changes import Why
 from flags.exceptions import ChangeRefused
-from flags.models import ChangeKind, Flag, FlagChange, FlagProposal, ProposalState
+from flags.models import (
+    Flag,
+    FlagChange,
+    FlagProposal,
+    LaunchDecision,
+    ProposalState,
+)
 from flags.models.change import OPEN_STATES
+from instances.admin.flag_changes import PlannedForm, outcome
+from instances.admin.reports import PERMISSION as REPORTS
 from instances.models import RefusedDemand
 from inventory.admin.dialogs import (
     ReasonForm,
@@ -36,27 +43,17 @@ from inventory.admin.dialogs import (
 )
 from inventory.admin.read_only import ReadOnlyAdmin, ReadOnlyInline
 
+_LINK = '<a class="gc-link" href="{}">{}</a>'
 _WITHOUT_A_TIME = ("name", "note", "reason")
 _STATE_COLOURS = {"killed": "danger", "everyone": "success", "off": "warning"}
 
 
-class FlagForm(forms.ModelForm):
+class FlagForm(forms.ModelForm, PlannedForm):
     everyone = forms.NullBooleanField(
         required=False,
         widget=UnfoldAdminNullBooleanSelectWidget(),
         help_text="Off is for a product that is not to be sold. What must stop at once is "
         "killed: that keeps all this for when it is taken back.",
-    )
-    reason = forms.CharField(
-        max_length=400,
-        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-        help_text="Why it is changed. Kept for ever.",
-    )
-    due_at = forms.SplitDateTimeField(
-        required=False,
-        label="at",
-        widget=UnfoldAdminSplitDateTimeWidget(),
-        help_text="UTC. Empty: now.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -71,11 +68,13 @@ class FlagForm(forms.ModelForm):
             ("false", "Off for everyone, whoever is listed"),
         ]
 
-    def clean_due_at(self) -> datetime | None:
-        due_at: datetime | None = self.cleaned_data["due_at"]
-        if due_at is not None and due_at <= timezone.now():
-            raise forms.ValidationError("That is over. Leave it empty for now.")
-        return due_at
+    def clean_everyone(self) -> bool | None:
+        everyone: bool | None = self.cleaned_data["everyone"]
+        if everyone and not self.instance.everyone:
+            raise forms.ValidationError(
+                _("Launch it by its Launch page: that asks for a decision.")
+            )
+        return everyone
 
     def changes(self) -> dict[str, Any]:
         """Return what is to be other than it is, as changes.state_of() gives it."""
@@ -101,6 +100,14 @@ class FlagChangeInline(ReadOnlyInline):
     verbose_name_plural = "changes"
 
 
+class LaunchDecisionInline(ReadOnlyInline):
+    model = LaunchDecision
+    fields = ("at", "verdict", "by", "remark")
+    readonly_fields = fields
+    show_change_link = True
+    verbose_name_plural = gettext_lazy("decisions")
+
+
 @admin.register(Flag)
 class FlagAdmin(ModelAdmin):
     """waffle's other fields open a flag to any visitor; the database refuses them."""
@@ -124,17 +131,24 @@ class FlagAdmin(ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return _WITHOUT_A_TIME
+        links = ("readiness",) if request.user.has_perm(REPORTS) else ()
+        launch = ("launch",) if request.user.has_perm("flags.change_flag") else ()
         return (
-            *("name", "stage", "refused", "everyone", "account_percent"),
+            *("name", "stage", "refused", *links, *launch),
+            *("everyone", "account_percent"),
             *("accounts", "account_tags", "note", "reason", "due_at"),
         )
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
-        return () if obj is None else (FlagProposalInline, FlagChangeInline)
+        if obj is None:
+            return ()
+        return (LaunchDecisionInline, FlagProposalInline, FlagChangeInline)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         # What names it, a plan or a share of accounts, would name nothing.
-        return () if obj is None else ("name", "stage", "refused")
+        return (
+            () if obj is None else ("name", "stage", "refused", "readiness", "launch")
+        )
 
     def has_delete_permission(
         self, request: HttpRequest, obj: Model | None = None
@@ -166,6 +180,17 @@ class FlagAdmin(ModelAdmin):
             f"{counted['last']:%Y-%m-%d %H:%M:%S}",
         )
 
+    @display(description=gettext_lazy("readiness"))
+    def readiness(self, flag: Flag) -> str:
+        url = reverse("admin:readiness", args=[flag.pk])
+        return format_html(_LINK, url, _("Report and decision"))
+
+    @display(description=gettext_lazy("launch"))
+    def launch(self, flag: Flag) -> str:
+        url = reverse("admin:flag-launch", args=[flag.pk])
+        words = _("Take the launch back") if flag.everyone else _("Open to everyone")
+        return format_html(_LINK, url, words)
+
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().changeform_view(request, *args, **kwargs)
@@ -184,7 +209,7 @@ class FlagAdmin(ModelAdmin):
         if not wanted:
             raise ChangeRefused("All is as it was.")
         done = changes.change(obj.pk, wanted, why, form.cleaned_data["due_at"])
-        self.message_user(request, _outcome(done), messages.SUCCESS)
+        self.message_user(request, outcome(done), messages.SUCCESS)
 
     def save_related(self, *args: Any, **kwargs: Any) -> None:
         """The accounts are part of the change, or of what is planned."""
@@ -231,7 +256,7 @@ class FlagAdmin(ModelAdmin):
         except ChangeRefused as error:
             return leave_dialog(request, _url(flag), refused=str(error))
         self.log_change(request, flag, f"Killed: {why.reason}")
-        return leave_dialog(request, _url(flag), done=_outcome(done))
+        return leave_dialog(request, _url(flag), done=outcome(done))
 
     def has_take_back_permission(
         self, request: HttpRequest, object_id: str | None = None
@@ -262,19 +287,11 @@ class FlagAdmin(ModelAdmin):
         except ChangeRefused as error:
             return leave_dialog(request, _url(flag), refused=str(error))
         self.log_change(request, flag, f"Kill taken back: {why.reason}")
-        return leave_dialog(request, _url(flag), done=_outcome(done))
+        return leave_dialog(request, _url(flag), done=outcome(done))
 
 
 def _url(flag: Flag) -> str:
     return reverse("admin:flags_flag_change", args=[flag.pk])
-
-
-def _outcome(done: FlagChange | FlagProposal) -> str:
-    if isinstance(done, FlagChange):
-        return f"{done.flag} is {ChangeKind(done.kind).label}, from {done.at:%H:%M:%S}."
-    if done.state == ProposalState.WAITING:
-        return f"{done.flag} is as it was: a second person must approve the change."
-    return f"{done.flag} will be changed at {done.due_at:%Y-%m-%d %H:%M:%S} UTC."
 
 
 @admin.register(FlagChange)

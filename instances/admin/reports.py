@@ -75,7 +75,7 @@ class ReportForm(forms.Form):
         data = self.cleaned_data
         until = data.get("until") or clock().date()
         since = data.get("since") or until - timedelta(days=DEFAULT_DAYS - 1)
-        region = data["region"].slug if data["region"] else ""
+        region = data["region"].slug if data.get("region") else ""
         return Asked(since, until, region, data.get("moment"))
 
 
@@ -101,8 +101,8 @@ def report_page(request: HttpRequest, name: str) -> HttpResponse:
     form = ReportForm(report, request.GET.dict())
     table = report.make(form.asked()) if form.is_valid() else None
     layout = request.GET.get("format", "")
-    if table is not None and layout in _FILES:
-        return _FILES[layout](report, table)
+    if table is not None and layout in FILES:
+        return FILES[layout](report, table)
     query = {k: v for k, v in request.GET.items() if k != "format" and v}
     context: dict[str, Any] = {
         **admin.site.each_context(request),
@@ -196,4 +196,4 @@ def _file(report: Report, ending: str, content_type: str) -> HttpResponse:
     )
 
 
-_FILES = {"csv": _csv, "xlsx": _xlsx}
+FILES = {"csv": _csv, "xlsx": _xlsx}

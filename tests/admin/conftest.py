@@ -8,10 +8,10 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from flags import changes
+from flags import changes, launches
 from flags.betas import enrol
 from flags.changes import Why
-from flags.models import Flag
+from flags.models import Flag, ReadinessThreshold, Verdict
 from gpucloud_site.access.log import record
 from instances.actions import webhooks
 from instances.actions.feedback import give_feedback
@@ -33,6 +33,7 @@ from instances.models import (
     SSHKey,
     UsageInterval,
 )
+from instances.reports.readiness import asked_of, readiness_of
 from inventory.address_claims import claim_address
 from inventory.alerts import Subject, raise_alert
 from inventory.choices import AlertClass, DiscrepancyKind
@@ -149,11 +150,7 @@ def full_house(instance: Instance) -> Instance:
     PlacementMember.objects.create(
         group=group, instance=instance, host=host, policy=group.policy
     )
-    enrol(instance.account, make_beta(), "user:tester")
-    flag, why = Flag.objects.get(name="beta"), Why("user:tester", "to see it")
-    changes.change(flag.pk, {"note": "seen"}, why)
-    tomorrow = timezone.now() + timedelta(days=1)
-    changes.change(flag.pk, {"note": "more"}, why, tomorrow)
+    _change_flags(instance.account)
     join(instance.account, instance.plan.slug, "us-east", "user:tester")
     webhooks.create(instance.account, "https://ops.example.net", [], "user:tester")
     update(instance, "tester", tags=["trial"])
@@ -176,6 +173,20 @@ def _judge_and_try(instance: Instance) -> None:
     give_feedback(instance, said, "user:tester")
     customer, plans = make_account("On trial"), (instance.plan,)
     grant(Grant(customer, plans, 1, 24, "user:tester", "to see it"))
+
+
+def _change_flags(account: Account) -> None:
+    enrol(account, make_beta(), "user:tester")
+    flag, why = Flag.objects.get(name="beta"), Why("user:tester", "to see it")
+    changes.change(flag.pk, {"note": "seen"}, why)
+    tomorrow = timezone.now() + timedelta(days=1)
+    changes.change(flag.pk, {"note": "more"}, why, tomorrow)
+    ReadinessThreshold.objects.get_or_create(
+        flag=None, line="launches", defaults={"bound": 20}
+    )
+    behind = Flag.objects.get(name=GPU_FLAG)
+    report = readiness_of(behind, asked_of(behind)).as_json()
+    launches.decide(behind.pk, Verdict.NO_GO, "too few", why.by, report)
 
 
 def errors_of(response: Any) -> dict[str, list[str]]:

@@ -24,8 +24,8 @@ FORM = {
     "reason": "more testers",
     "due_at_0": "",
     "due_at_1": "",
-    **{f"{rows}-TOTAL_FORMS": "0" for rows in ("proposals", "changes")},
-    **{f"{rows}-INITIAL_FORMS": "0" for rows in ("proposals", "changes")},
+    **{f"{rows}-TOTAL_FORMS": "0" for rows in ("proposals", "changes", "decisions")},
+    **{f"{rows}-INITIAL_FORMS": "0" for rows in ("proposals", "changes", "decisions")},
 }
 
 
@@ -86,10 +86,10 @@ def test_new_flag_is_shut_and_keeps_its_name(staff: Client, db: None) -> None:
     assert staff.post("/admin/flags/flag/add/", body).status_code == 302
 
     flag = Flag.objects.get(name="h100")
-    staff.post(url_of(flag), {**FORM, "name": "other", "everyone": "true"})
+    staff.post(url_of(flag), {**FORM, "name": "other", "everyone": "false"})
 
     flag.refresh_from_db()
-    assert (flag.name, flag.everyone) == ("h100", True)
+    assert (flag.name, flag.everyone) == ("h100", False)
     kinds = FlagChange.objects.order_by("pk").values_list("kind", flat=True)
     assert list(kinds) == ["created", "changed"]
 
@@ -108,7 +108,7 @@ def test_kill_refuses_and_is_counted_and_taken_back(
     assert "1 times, 1 accounts" in staff.get(url_of(flag)).content.decode()
     again = answer(staff, flag, "kill").content.decode()
     assert "gpu-instances is killed already." in again
-    edited = staff.post(url_of(flag), {**FORM, "everyone": "true"}, follow=True)
+    edited = staff.post(url_of(flag), {**FORM, "everyone": "false"}, follow=True)
     assert "take that back first" in edited.content.decode()
     answer(staff, flag, "take_back")
     assert launch(order).plan.slug == "gpu-1"
@@ -129,7 +129,7 @@ def test_two_persons_by_setting_and_a_kill_by_one(
     )
     on_call = browser_of("flags.view_flag", "flags.kill_flag")
 
-    staff.post(url_of(flag), {**FORM, "everyone": "true"})
+    staff.post(url_of(flag), {**FORM, "everyone": "false"})
     proposal = FlagProposal.objects.get()
     by_same = answer(staff, proposal, "approve").content.decode()
     assert "cannot approve it" in by_same
@@ -137,7 +137,7 @@ def test_two_persons_by_setting_and_a_kill_by_one(
     assert flag.everyone is None
     answer(other, proposal, "approve")
     flag.refresh_from_db()
-    assert flag.everyone is True
+    assert flag.everyone is False
     assert FlagChange.objects.get().approved_by.startswith("user:staff")
 
     answer(on_call, flag, "kill")

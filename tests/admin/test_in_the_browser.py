@@ -13,11 +13,13 @@ from django.test import Client
 from openpyxl import load_workbook
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from flags.models import Flag
 from gpucloud_site.roles import load_roles
 from instances.models import Instance
 from inventory.models import Card, Host
 from tests.admin.access import PASSWORD, app_code, forget_used_codes, make_staff
 from tests.browser import launch_chromium
+from tests.builders import GPU_FLAG
 
 pytestmark = pytest.mark.django_db(transaction=True)
 _IS_DARK = """() => {
@@ -83,6 +85,7 @@ def test_axe_finds_no_serious_fault(
 ) -> None:
     admin_url = f"{live_server.url}/admin"
     host, card = Host.objects.get(), Card.objects.first()
+    flag = Flag.objects.get(name=GPU_FLAG)
     assert card is not None
     pages = [
         *("/", "/launch/", "/fleet/", "/capacity/", "/reports/", "/reports/inventory/"),
@@ -90,6 +93,7 @@ def test_axe_finds_no_serious_fault(
         f"/inventory/host/{host.pk}/change/",
         f"/inventory/card/{card.pk}/change/",
         f"/instances/account/{full_house.account_id}/change/",
+        *(f"/readiness/{flag.pk}/", f"/readiness/{flag.pk}/launch/"),
         "/second-factor/",
     ]
     stranger = open_page(chromium, None, live_server.url, color_scheme=mode)

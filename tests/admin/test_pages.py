@@ -10,7 +10,15 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from flags.models import Beta, BetaEnrolment, Flag, FlagChange, FlagProposal
+from flags.models import (
+    Beta,
+    BetaEnrolment,
+    Flag,
+    FlagChange,
+    FlagProposal,
+    LaunchDecision,
+    ReadinessThreshold,
+)
 from instances.models import (
     AccessEvent,
     Account,
@@ -57,7 +65,7 @@ from tests.builders import make_host, make_region, make_user
 MOST_QUERIES = 12
 EDITED_BY_HAND = {
     Account, AddressPool, Beta, CheckImage, Flag, GpuModel, GpuQuota, Group, GuestSetup, Image,
-    Plan, Region, User,
+    Plan, ReadinessThreshold, Region, User,
 }  # fmt: skip
 # Accounts write them, staff take them back.
 ENDED_BY_HAND = {BetaEnrolment}
@@ -66,9 +74,8 @@ ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
     AccessEvent, AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim,
     CardEvent, Discrepancy, Event, FlagChange, FlagProposal, HostImage, InstanceFeedback,
-    Invoice, Job,
-    NodeClaim, PlacementGroup, RefusedDemand, Reservation, SSHKey, Trial, UsageInterval,
-    WaitlistEntry, Webhook, WebhookDelivery,
+    Invoice, Job, LaunchDecision, NodeClaim, PlacementGroup, RefusedDemand, Reservation,
+    SSHKey, Trial, UsageInterval, WaitlistEntry, Webhook, WebhookDelivery,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 

@@ -109,6 +109,9 @@ OPENS = {
     "flags/flag/": {"Admins", "Fleet operators", "Staff"},
     "auth/user/add/": {"Admins"},
     "reports/": {"Product managers", "Admins"},
+    "readiness/": {"Product managers", "Admins"},
+    "flags/launchdecision/": {"Admins"},
+    "flags/readinessthreshold/": {"Admins"},
     "health/": {"Support", "Staff", "Fleet operators", "Admins"},
     "usage/": {"Support", "Staff", "Admins"},
 }
