@@ -14,6 +14,10 @@ from inventory.exceptions import HostUnreachable
 OPEN_TIMEOUT_S = 15.0
 # How often a child that tells of events shows that it lives.
 BEAT_S = 10.0
+# One answer's: some thousand domains' documents. A host is not trusted to send less.
+MAX_ANSWER_BYTES = 64 << 20
+# The child's own, which libvirt fills with what the host sends before we see any of it.
+MAX_MEMORY_BYTES = 1 << 30
 
 
 class NotInTime(HostUnreachable):
@@ -31,7 +35,7 @@ class DriverChild:
 
     def __init__(self, uri: str, *options: str) -> None:
         self._uri = uri
-        self._buffer = b""
+        self._buffer = bytearray()
         command = ["-m", "inventory.hypervisor.libvirt_driver", uri, *options]
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- our own module, no shell
@@ -68,15 +72,23 @@ class DriverChild:
         deadline = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
+            end = self._buffer.find(b"\n")
+            while end < 0:
                 left = deadline - time.monotonic()
                 if left <= 0 or not selector.select(left):
                     raise NotInTime(f"{self._uri}: no answer to {what} in time")
                 data = os.read(output.fileno(), 1 << 16)
                 if not data:
                     raise HostUnreachable(f"{self._uri}: connection lost at {what}")
+                known = len(self._buffer)
                 self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
+                if len(self._buffer) > MAX_ANSWER_BYTES:
+                    raise HostUnreachable(
+                        f"{self._uri}: more than {MAX_ANSWER_BYTES} bytes at {what}"
+                    )
+                end = self._buffer.find(b"\n", known)
+        line = self._buffer[:end]
+        del self._buffer[: end + 1]
         return dict(json.loads(line))
 
     def kill(self) -> None:

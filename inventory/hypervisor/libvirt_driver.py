@@ -10,6 +10,7 @@ inventory.hypervisor.events keep the deadlines.
 import errno
 import json
 import os
+import resource
 import select
 import sys
 import threading
@@ -28,7 +29,7 @@ from inventory.exceptions import (
     InvalidXml,
     VolumeBusy,
 )
-from inventory.hypervisor.child import BEAT_S
+from inventory.hypervisor.child import BEAT_S, MAX_MEMORY_BYTES
 from inventory.hypervisor.libvirt_storage import (
     StorageMethods,
     empty_volume_xml,
@@ -363,6 +364,7 @@ def _end_with_parent(requests: TextIO) -> None:
 
 
 if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     threading.Thread(target=_end_with_parent, args=(sys.stdin,), daemon=True).start()
     if "--events" in sys.argv[2:]:
         tell_events(sys.argv[1], sys.stdout)

@@ -3,9 +3,14 @@
 Sources: libvirt formatcaps, formatdomaincaps, formatnode "pci", formatdomain "cputune",
 "numatune", "hostdev", "interface". A document that lacks what it must have raises
 InvalidXml, which names it.
+
+A host is not trusted: whoever took it over may send anything. So numbers and sizes are
+bounded before memory is spent on them, and InvalidXml is the only thing raised.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from uuid import UUID
 
 from lxml import etree
 
@@ -23,6 +28,15 @@ _PARSER = etree.XMLParser(
     resolve_entities=False, no_network=True, huge_tree=False, remove_comments=True
 )
 METADATA_NAMESPACE = "urn:gpucloud:instance:1"
+# What libvirt's protocol carries at most in one string (VIR_NET_MESSAGE_STRING_MAX).
+MAX_DOCUMENT_BYTES = 4 << 20
+_MOST = 2**31 - 1
+# Of memory in KiB, and of pages: 2 PiB, which in MiB is an integer of the database.
+_MOST_KIB = 2**41 - 1
+_MOST_CPUS = 4096
+# vCPUs of one domain times the CPUs that each may run on.
+_MOST_PINNED = 1 << 20
+_LONGEST_WORD = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +61,19 @@ class LiveDomain:
 
 
 def _parse(document: str, root_tag: str) -> etree._Element:
+    if len(document) > MAX_DOCUMENT_BYTES:
+        raise InvalidXml(
+            f"{root_tag} document: {len(document)} characters are too many"
+        )
     try:
         root = etree.fromstring(document.encode(), _PARSER)
-    except etree.XMLSyntaxError as error:
+    except (etree.XMLSyntaxError, UnicodeError) as error:
         raise InvalidXml(f"{root_tag} document: {error}") from error
+    if root.getroottree().docinfo.internalDTD is not None:
+        # libvirt writes none: it is there to define entities.
+        raise InvalidXml(f"{root_tag} document: it has a document type")
     if root.tag != root_tag:
-        raise InvalidXml(f"expected a {root_tag} document, got {root.tag!r}")
+        raise InvalidXml(f"expected a {root_tag} document, got {str(root.tag)[:100]!r}")
     return root
 
 
@@ -70,36 +91,73 @@ def _attribute(element: etree._Element, name: str) -> str:
     return str(value)
 
 
-def _integer(text: str | None, what: str) -> int:
+def _integer(text: str | None, what: str, most: int = _MOST, least: int = 0) -> int:
     try:
-        return int((text or "").strip(), 0)
+        number = int((text or "").strip(), 0)
     except ValueError as error:
-        raise InvalidXml(f"{what}: {text!r} is no number") from error
+        raise InvalidXml(f"{what}: {_short(text)} is no number") from error
+    if not least <= number <= most:
+        raise InvalidXml(f"{what}: {_short(text)} is not from {least} to {most}")
+    return number
+
+
+def _short(text: str | None) -> str:
+    return repr((text or "")[:_LONGEST_WORD])
+
+
+def _word(element: etree._Element | None) -> str | None:
+    """Return an element's text, None without any; it must fit where it is kept."""
+    text = "" if element is None else (element.text or "").strip()
+    if len(text) > _LONGEST_WORD:
+        raise InvalidXml(f"{_short(text)} is longer than {_LONGEST_WORD} characters")
+    return text or None
 
 
 def parse_cpu_set(text: str) -> tuple[int, ...]:
     """Read libvirt's cpuset notation, "0-3,8,^2", into ascending CPU numbers."""
-    cpus: set[int] = set()
+    # A bit for each CPU: a host may name the same thousands again and again.
+    cpus = 0
     for part in text.split(","):
         word = part.strip()
-        first, _, last = word.lstrip("^").partition("-")
-        start = _integer(first, f"cpuset {text!r}")
-        end = _integer(last, f"cpuset {text!r}") if last else start
-        if end - start > 4096:
-            raise InvalidXml(f"cpuset {text!r} is too wide")
-        span = range(start, end + 1)
-        cpus = cpus.difference(span) if word.startswith("^") else cpus.union(span)
-    return tuple(sorted(cpus))
+        first, _, last = word.removeprefix("^").partition("-")
+        what = f"cpuset {_short(text)}"
+        start = _integer(first, what, _MOST_CPUS - 1)
+        end = _integer(last, what, _MOST_CPUS - 1) if last else start
+        span = (1 << max(0, end - start + 1)) - 1 << start
+        cpus = cpus & ~span if word.startswith("^") else cpus | span
+    return tuple(cpu for cpu in range(cpus.bit_length()) if cpus >> cpu & 1)
 
 
-_MIB = {"b": 1 / 2**20, "bytes": 1 / 2**20, "KiB": 1 / 1024, "MiB": 1, "GiB": 1024}
+def _first_of(nodeset: str) -> int:
+    nodes = parse_cpu_set(nodeset)
+    if not nodes:
+        raise InvalidXml(f"nodeset {_short(nodeset)} is empty")
+    return nodes[0]
+
+
+_BYTES = {"b": 1, "bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 def _mib(element: etree._Element, amount: str | None) -> int:
     unit = str(element.get("unit", "KiB"))
-    if unit not in _MIB:
-        raise InvalidXml(f"<{element.tag}> has an unknown unit {unit!r}")
-    return int(_integer(amount, str(element.tag)) * _MIB[unit])
+    if unit not in _BYTES:
+        raise InvalidXml(f"<{element.tag}> has an unknown unit {_short(unit)}")
+    most = (_MOST_KIB << 10) // _BYTES[unit]
+    return _integer(amount, str(element.tag), most) * _BYTES[unit] >> 20
+
+
+def _address(parts: Iterable[str | None]) -> PciAddress:
+    """Return the address of domain, bus, slot and function."""
+    limits = {"domain": 0xFFFFFFFF, "bus": 0xFF, "slot": 0x1F, "function": 7}
+    return PciAddress(
+        *(
+            _integer(text, name, most)
+            for text, (name, most) in zip(parts, limits.items(), strict=True)
+        )
+    )
+
+
+_ADDRESS_PARTS = ("domain", "bus", "slot", "function")
 
 
 def parse_host(capabilities: str, devices: list[str]) -> HostFacts:
@@ -111,26 +169,44 @@ def parse_host(capabilities: str, devices: list[str]) -> HostFacts:
     if not kinds:
         raise InvalidXml("capabilities offer no x86_64 guest")
     iommu = host.find("iommu")
+    nodes = sorted(
+        map(_parse_cell, host.findall("topology/cells/cell")),
+        key=lambda node: node.number,
+    )
+    functions = sorted(map(parse_function, devices), key=lambda each: each.address)
+    _refuse_twice("NUMA node", [node.number for node in nodes])
+    _refuse_twice(
+        "CPU", [c for node in nodes for core in node.cores for c in core.cpus]
+    )
+    _refuse_twice("PCI function", [function.address for function in functions])
     return HostFacts(
-        host_uuid=(_need(host, "uuid").text or "").strip(),
+        host_uuid=_uuid(_need(host, "uuid").text),
         hostname="",
         domain_type="kvm" if "kvm" in kinds else "qemu",
         has_iommu=iommu is not None and iommu.get("support") == "yes",
-        nodes=tuple(
-            sorted(
-                (_parse_cell(cell) for cell in host.findall("topology/cells/cell")),
-                key=lambda node: node.number,
-            )
-        ),
-        functions=tuple(sorted(map(parse_function, devices), key=lambda f: f.address)),
+        nodes=tuple(nodes),
+        functions=tuple(functions),
     )
+
+
+def _refuse_twice(what: str, names: list[object]) -> None:
+    if len(set(names)) < len(names):
+        raise InvalidXml(f"a {what} is reported twice")
+
+
+def _uuid(text: str | None) -> str:
+    try:
+        return str(UUID((text or "").strip()))
+    except ValueError as error:
+        raise InvalidXml(f"{_short(text)} is no UUID") from error
 
 
 def phys_bits(capabilities: str) -> int | None:
     """Return the width of the host CPU's physical addresses; told since libvirt 8.7."""
     found = _parse(capabilities, "capabilities").find("host/cpu/maxphysaddr")
     bits = "" if found is None else found.get("bits", "")
-    return int(bits) if bits.isdecimal() and 32 <= int(bits) <= 64 else None
+    known = {str(width): width for width in range(32, 65)}
+    return known.get(bits)
 
 
 def pci_backends(domain_capabilities: str) -> tuple[str, ...]:
@@ -143,12 +219,17 @@ def pci_backends(domain_capabilities: str) -> tuple[str, ...]:
 
 def _parse_cell(cell: etree._Element) -> NodeFacts:
     memory = _need(cell, "memory")
-    siblings = {
-        parse_cpu_set(cpu.get("siblings") or _attribute(cpu, "id"))
-        for cpu in cell.findall("cpus/cpu")
-    }
+    siblings = _cores(
+        {
+            cpu.get("siblings") or _attribute(cpu, "id")
+            for cpu in cell.findall("cpus/cpu")
+        }
+    )
     pages = [
-        (_integer(page.get("size"), "page size"), _integer(page.text, "pages"))
+        (
+            _integer(page.get("size"), "page size"),
+            _integer(page.text, "pages", _MOST_KIB),
+        )
         for page in cell.findall("pages")
     ]
     base = min((size for size, _ in pages), default=0)
@@ -160,16 +241,24 @@ def _parse_cell(cell: etree._Element) -> NodeFacts:
     )
 
 
+def _cores(texts: set[str]) -> set[tuple[int, ...]]:
+    """Return the siblings of each core."""
+    cores: set[tuple[int, ...]] = set()
+    count = 0
+    for text in texts:
+        cpus = parse_cpu_set(text)
+        count += len(cpus)
+        if count > 2 * _MOST_CPUS:
+            raise InvalidXml("the cores have more CPUs than there can be")
+        cores.add(cpus)
+    return cores
+
+
 def parse_function(document: str) -> FunctionFacts:
     """Return one PCI function of a nodedev document."""
     root = _parse(document, "device")
     pci = _need(root, "capability[@type='pci']")
-    address = PciAddress(
-        *(
-            _integer(_need(pci, part).text, part)
-            for part in ("domain", "bus", "slot", "function")
-        )
-    )
+    address = _address(_need(pci, part).text for part in _ADDRESS_PARTS)
     group = pci.find("iommuGroup")
     numa = pci.find("numa")
     driver = root.find("driver/name")
@@ -178,34 +267,33 @@ def parse_function(document: str) -> FunctionFacts:
     serial = pci.find("capability[@type='vpd']/fields/serial_number")
     return FunctionFacts(
         address=address,
-        vendor_id=_integer(_need(pci, "vendor").get("id"), "vendor id"),
-        device_id=_integer(_need(pci, "product").get("id"), "product id"),
-        class_code=_integer(class_code.text, "class") if class_code is not None else 0,
+        vendor_id=_integer(_need(pci, "vendor").get("id"), "vendor id", 0xFFFF),
+        device_id=_integer(_need(pci, "product").get("id"), "product id", 0xFFFF),
+        class_code=(
+            _integer(class_code.text, "class", 0xFFFFFF)
+            if class_code is not None
+            else 0
+        ),
         iommu_group=(
             _integer(_attribute(group, "number"), "iommuGroup")
             if group is not None
             else None
         ),
         numa_node=_numa_node(numa),
-        driver=driver.text if driver is not None else None,
-        serial=(serial.text or "").strip() or None if serial is not None else None,
+        driver=_word(driver),
+        serial=_word(serial),
     )
 
 
 def _numa_node(numa: etree._Element | None) -> int | None:
     if numa is None:
         return None
-    node = _integer(_attribute(numa, "node"), "numa node")
+    node = _integer(_attribute(numa, "node"), "numa node", least=-1)
     return node if node >= 0 else None
 
 
 def _hostdev_address(element: etree._Element) -> PciAddress:
-    return PciAddress(
-        *(
-            _integer(_attribute(element, part), part)
-            for part in ("domain", "bus", "slot", "function")
-        )
-    )
+    return _address(_attribute(element, part) for part in _ADDRESS_PARTS)
 
 
 def filters_named_in(document: str) -> set[str]:
@@ -220,21 +308,15 @@ def parse_domain(document: str) -> LiveDomain:
     memory = _need(root, "memory")
     hostdevs = root.findall("devices/hostdev[@type='pci']")
     sources = [_hostdev_address(_need(dev, "source/address")) for dev in hostdevs]
-    pins = {
-        _integer(_attribute(pin, "vcpu"), "vcpu"): parse_cpu_set(
-            _attribute(pin, "cpuset")
-        )
-        for pin in root.findall("cputune/vcpupin")
-    }
     strict = root.find("numatune/memory[@mode='strict']")
     cell_memory = {
         _integer(_attribute(cell, "id"), "cell"): _mib(cell, cell.get("memory"))
         for cell in root.findall("cpu/numa/cell")
     }
     memnodes = {
-        _integer(_attribute(node, "cellid"), "cellid"): parse_cpu_set(
+        _integer(_attribute(node, "cellid"), "cellid"): _first_of(
             _attribute(node, "nodeset")
-        )[0]
+        )
         for node in root.findall("numatune/memnode[@mode='strict']")
     }
     buses = _cells_of_buses(root)
@@ -244,7 +326,7 @@ def parse_domain(document: str) -> LiveDomain:
         memory_mib=_mib(memory, memory.text),
         vcpus=_integer(_need(root, "vcpu").text, "vcpu"),
         hostdevs=tuple(sorted(sources)),
-        vcpu_pins=pins,
+        vcpu_pins=_pins(root),
         memory_nodes=(
             parse_cpu_set(_attribute(strict, "nodeset")) if strict is not None else ()
         ),
@@ -260,6 +342,19 @@ def parse_domain(document: str) -> LiveDomain:
         },
         hugepage_kib=_mib(page, page.get("size")) * 1024 if page is not None else 0,
     )
+
+
+def _pins(root: etree._Element) -> dict[int, tuple[int, ...]]:
+    """Return vCPU number -> the CPUs that it may run on."""
+    pins: dict[int, tuple[int, ...]] = {}
+    count = 0
+    for pin in root.findall("cputune/vcpupin"):
+        cpus = parse_cpu_set(_attribute(pin, "cpuset"))
+        count += len(cpus)
+        if count > _MOST_PINNED:
+            raise InvalidXml("<cputune> names more CPUs than there can be")
+        pins[_integer(_attribute(pin, "vcpu"), "vcpu")] = cpus
+    return pins
 
 
 def _guest_bus(device: etree._Element) -> int:
