@@ -287,6 +287,7 @@ MFA_TOTP_ISSUER = "gpucloud"
 # A phone's clock may be 30 s off.
 MFA_TOTP_TOLERANCE = 1
 
+SESSION_ENGINE = "gpucloud_site.access.session_store"
 # A session ends after so long without a request by its person, and after so long anyway.
 SESSION_COOKIE_AGE = 60 * environment.whole_number(
     "GPUCLOUD_SESSION_IDLE_MINUTES", default=120, minimum=1
