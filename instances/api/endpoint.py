@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.utils.cache import patch_vary_headers
 from rest_framework.exceptions import Throttled
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import SAFE_METHODS
@@ -110,6 +111,11 @@ class Endpoint(APIView):
         response["X-Accepted-OAuth-Scopes"] = scopes.needed_for(
             request.method or "", self.category
         )
+        if isinstance(token, ApiToken):
+            response["Cache-Control"] = "no-store"
+        else:
+            # Some of what is public shows more to who has a token.
+            patch_vary_headers(response, ["Authorization"])
         for name, value in (self._rate.headers if self._rate else {}).items():
             response[name] = value
         if self._change is not None:

@@ -13,7 +13,9 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse_lazy
+from django.utils.decorators import method_decorator
 from django.views import View
+from django.views.decorators.cache import never_cache
 
 from flags.betas import enrol, enrolments_of, leave, open_betas_for
 from instances.models import Account
@@ -21,6 +23,7 @@ from instances.pages.feedback import instances_to_judge
 from instances.pages.members import employees_accounts_of
 
 
+@method_decorator(never_cache, name="dispatch")
 class BetasPage(LoginRequiredMixin, View):
     login_url = reverse_lazy("employees-login")
 

@@ -1,5 +1,7 @@
 """Attacks on people's sessions and on what is shown: docs/threat-model.md."""
 
+from typing import Any
+
 import pytest
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -121,6 +123,28 @@ def test_request_from_another_site_changes_nothing(customer: Customer) -> None:
         assert browser.post(page, headers=evil).status_code == 403
     answer = browser.post("/v4/linode/instances", headers=evil)
     assert answer.status_code == 401
+
+
+def test_what_is_for_one_person_is_kept_by_no_cache(
+    customer: Customer, shop: dict[str, Any]
+) -> None:
+    ann = make_staff()
+    make_account(tags=("employee",)).members.add(ann)
+    browser = logged_in(ann)
+    hook = {"url": "https://ops.example.net/hook", "actions": []}
+    for answer in (
+        browser.get("/admin/"),
+        browser.get("/admin/second-factor/"),
+        browser.get(EMPLOYEES),
+        customer.api.get("/profile"),
+        customer.api.get("/linode/types"),
+        customer.api.get("/linode/instances/999999"),
+        customer.api.post("/gpucloud/webhooks", hook),
+        customer.api.post("/profile/tokens", {"label": "x"}),
+    ):
+        assert "no-store" in answer["Cache-Control"], answer.request["PATH_INFO"]
+    # What everybody sees may be kept, and is not what somebody with a token sees.
+    assert "Authorization" in Client().get("/v4/linode/types")["Vary"]
 
 
 def test_large_form_is_refused(client: Client, settings: Settings) -> None:

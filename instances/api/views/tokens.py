@@ -58,9 +58,7 @@ class TokenListView(_TokensOfTheUser):
             scopes=scopes,
             expires_at=expires_at,
         )
-        response = Response(token_json(token, secret))
-        response["Cache-Control"] = "no-store"
-        return response
+        return Response(token_json(token, secret))
 
 
 class TokenView(_TokensOfTheUser):
