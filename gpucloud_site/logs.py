@@ -50,8 +50,16 @@ def ids_of(record: logging.LogRecord) -> dict[str, Any]:
     return ({"request": request} if request else {}) | current_ids()
 
 
+def on_one_line(text: str) -> str:
+    """Return `text` so that whoever wrote part of it adds no line, and no colour, to a log."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in text
+    )
+
+
 class TextLines(logging.Formatter):
-    """For people: the ids stand at the end of the first line."""
+    """For people: the ids stand at the end of the first line, and others are indented."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s%(ids)s")
@@ -59,7 +67,14 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         told = " ".join(f"{name}={each}" for name, each in ids_of(record).items())
         record.ids = f" [{told}]" if told else ""
-        return masked(super().format(record))
+        # Masked first: what ends a secret may be the end of its line.
+        record.message = on_one_line(masked(record.getMessage()))
+        record.asctime = self.formatTime(record)
+        lines = [self.formatMessage(record)]
+        if record.exc_info:
+            error = masked(self.formatException(record.exc_info))
+            lines += [f"  {on_one_line(line)}" for line in error.splitlines()]
+        return "\n".join(lines)
 
 
 class JsonLines(logging.Formatter):
@@ -75,4 +90,4 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = masked(self.formatException(record.exc_info))
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)

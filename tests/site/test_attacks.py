@@ -1,5 +1,6 @@
 """Attacks on people's sessions and on what is shown: docs/threat-model.md."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from pytest_django import Settings
 
+from gpucloud_site.logs import JsonLines, TextLines
 from tests.admin.access import LOGIN, PASSWORD, logged_in, make_staff, send_password
 from tests.api.builders import Customer
 from tests.api.conftest import customer, shop
@@ -145,6 +147,38 @@ def test_what_is_for_one_person_is_kept_by_no_cache(
         assert "no-store" in answer["Cache-Control"], answer.request["PATH_INFO"]
     # What everybody sees may be kept, and is not what somebody with a token sees.
     assert "Authorization" in Client().get("/v4/linode/types")["Vary"]
+
+
+FORGED = "2026-01-01 00:00:00,000 INFO admin logged in"
+
+
+@pytest.mark.parametrize(
+    "end", ["\n", "\r", "\r\n", "\u2028", "\x85", "\x0b", "\x1b[2K"]
+)
+def test_nobody_writes_a_line_of_their_own_into_the_log(end: str) -> None:
+    record = logging.LogRecord(
+        "x", logging.WARNING, "x.py", 1, "refused: %s", (f"label{end}{FORGED}",), None
+    )
+
+    for form in (TextLines(), JsonLines()):
+        line = form.format(record)
+        assert FORGED in line
+        assert len(line.splitlines()) == 1
+        assert line.isprintable()
+
+
+def test_traceback_still_has_its_lines() -> None:
+    try:
+        raise ValueError(f"quoted\n{FORGED}")
+    except ValueError as error:
+        known = (type(error), error, error.__traceback__)
+    record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "broke", (), known)
+
+    lines = TextLines().format(record).splitlines()
+
+    # Not at a line's beginning, where it would be taken for one of ours.
+    assert all(not line.startswith(FORGED) for line in lines)
+    assert any(line.strip().startswith("File ") for line in lines)
 
 
 def test_large_form_is_refused(client: Client, settings: Settings) -> None:
