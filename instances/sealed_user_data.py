@@ -1,6 +1,6 @@
 """User data in the database, sealed: it often holds passwords and tokens of customers."""
 
-from instances.sealing import seal, unseal
+from instances.sealing import resealed, seal, unseal
 
 _PURPOSE = "user data"
 # What stands there without it was written by a release before this one.
@@ -17,3 +17,10 @@ def opened_user_data(kept: bytes) -> bytes:
     if not kept.startswith(_MARK):
         return kept
     return unseal(kept.removeprefix(_MARK), _PURPOSE)
+
+
+def resealed_user_data(kept: bytes) -> bytes:
+    """Return what is to be kept under the SECRET_KEY of now. Raises SecretLost."""
+    if not kept.startswith(_MARK):
+        return sealed_user_data(kept)
+    return _MARK + resealed(kept.removeprefix(_MARK), _PURPOSE)

@@ -32,6 +32,15 @@ def unseal(sealed: bytes, purpose: str) -> bytes:
         raise SecretLost from error
 
 
+def resealed(sealed: bytes, purpose: str) -> bytes:
+    """Return it under the SECRET_KEY of now; as it is, if it is so. Raises SecretLost."""
+    try:
+        Fernet(_key_of(settings.SECRET_KEY, purpose)).decrypt(sealed)
+    except InvalidToken:
+        return seal(unseal(sealed, purpose), purpose)
+    return sealed
+
+
 def _box(purpose: str) -> MultiFernet:
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return MultiFernet([Fernet(_key_of(key, purpose)) for key in keys])

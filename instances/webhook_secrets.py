@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 
-from instances.sealing import seal, unseal
+from instances.sealing import resealed, seal, unseal
 
 _PREFIX = "whsec_"
 _BYTES = 32
@@ -29,6 +29,11 @@ def sealed(secret: str) -> str:
 def opened(sealed_secret: str) -> str:
     """Return the secret. Raises SecretLost."""
     return unseal(sealed_secret.encode(), _PURPOSE).decode()
+
+
+def resealed_secret(sealed_secret: str) -> str:
+    """Return it under the SECRET_KEY of now. Raises SecretLost."""
+    return resealed(sealed_secret.encode(), _PURPOSE).decode()
 
 
 def signature(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 
 from gpucloud_site.access.log import Kind, record
-from instances.sealing import seal, unseal
+from instances.sealing import resealed, seal, unseal
 
 _PURPOSE = "second factors"
 
@@ -36,6 +36,10 @@ class SealedFactors(DefaultMFAAdapter):
     def decrypt(self, encrypted_text: str) -> str:
         """Return the secret. Raises SecretLost."""
         return unseal(encrypted_text.encode(), _PURPOSE).decode()
+
+    def resealed(self, encrypted_text: str) -> str:
+        """Return it under the SECRET_KEY of now. Raises SecretLost."""
+        return resealed(encrypted_text.encode(), _PURPOSE).decode()
 
     def get_totp_label(self, user: User) -> str:
         return user.get_username()
