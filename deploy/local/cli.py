@@ -29,7 +29,8 @@ USAGE = """python3 -m deploy.local VERB
   manage ARGUMENT...  manage.py with the stack's environment
   simulate COUNT ...  enrol so many simulated hosts (`simulate --help`)
   test [ARGUMENT...]  pytest
-  check               ruff, mypy, import-linter, migrations, Django's deploy check
+  check               ruff, mypy, import-linter, migrations, Django's deploy check,
+                      licences, known holes
   format              ruff: format, and repair what it can"""
 
 
