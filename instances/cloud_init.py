@@ -22,8 +22,10 @@ VOLUME_LABEL = "cidata"
 # A guest checks it at each login; glibc's own default is 5,000.
 _CRYPT_ROUNDS = 50_000
 _LONGEST_HOSTNAME = 63
-# What pycdlib raises of an image that ends early, or has holes.
-_NOT_WHOLE = (PyCdlibException, struct.error)
+# What pycdlib raises of an image that ends early or has holes, or that somebody made up.
+_NOT_WHOLE = (PyCdlibException, struct.error, ValueError, LookupError)
+# Far beyond the keys that one request can name.
+_LARGEST_META_DATA = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,24 @@ def _yaml(document: dict[str, Any]) -> bytes:
 
 
 def keys_in(files: dict[str, bytes]) -> tuple[str, ...]:
-    """Return the authorized keys of a seed of ours."""
-    return tuple(yaml.safe_load(files["meta-data"])["public-keys"])
+    """Return the authorized keys of a seed of ours. Raises ValueError if it is none.
+
+    A host may give back another one than it was given. Texts and lists are all that is
+    read, and nothing that names a part again and again grows.
+    """
+    text = files["meta-data"]
+    if len(text) > _LARGEST_META_DATA:
+        raise ValueError("meta-data: too long")
+    try:
+        # Without tags and merges; what it makes is lists, dicts and strings.
+        keys = yaml.load(text, Loader=yaml.BaseLoader)["public-keys"]  # noqa: S506
+    except (yaml.YAMLError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError("meta-data: no public-keys") from error
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise ValueError("meta-data: public-keys is no list of texts")
+    if sum(map(len, keys)) > len(text):
+        raise ValueError("meta-data: a key is named again and again")
+    return tuple(keys)
 
 
 def digest_of(files: dict[str, bytes]) -> str:

@@ -131,8 +131,15 @@ class InstanceStorage:
         )
 
     def recall(self, files: dict[str, bytes]) -> None:
+        try:
+            keys = list(keys_in(files))
+        except ValueError as error:
+            raise StepFailed(
+                "What the machine was set up with cannot be read. Rebuild it instead.",
+                f"its seed was changed on its host: {error}",
+            ) from error
         SeedSettings.objects.filter(instance=self.instance).update(
-            authorized_keys=list(keys_in(files)),
+            authorized_keys=keys,
             user_data=sealed_user_data(files["user-data"]),
         )
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from lxml import etree
 
+from inventory.exceptions import HypervisorError
+
 _SECTOR = 512
 _SEAL = b"gpucloud: not wiped to the end\n".ljust(_SECTOR, b"\xff")
 # A smaller one is wiped in no time.
@@ -36,13 +38,19 @@ def send(connection: Any, volume: Any, data: bytes, offset: int) -> None:
 
 
 def receive(connection: Any, volume: Any, offset: int, length: int) -> bytes:
-    """Read bytes of a volume."""
+    """Read bytes of a volume. Raises HypervisorError if the host sends more than that."""
     stream = connection.newStream()
     volume.download(stream, offset, length)
-    parts: list[bytes] = []
-    stream.recvAll(lambda _stream, data, _opaque: parts.append(data), None)
+    content = bytearray()
+
+    def keep(_stream: Any, data: bytes, _opaque: Any) -> None:
+        content.extend(data)
+        if len(content) > length:
+            raise HypervisorError(f"more than the {length} bytes that were asked for")
+
+    stream.recvAll(keep, None)
     stream.finish()
-    return b"".join(parts)
+    return bytes(content)
 
 
 def witness_of(volume: str) -> str:

@@ -1,6 +1,8 @@
 """What a host sends that somebody took over: refused by the one error, at bounded cost."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,21 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from instances.cloud_init import Seed, files_of, keys_in, seed_files, seed_image
 from instances.reconcile import reconcile
 from inventory.choices import HostConnection
-from inventory.exceptions import HostUnreachable, InvalidXml
+from inventory.console_report import (
+    Expectation,
+    bytes_covered,
+    is_complete,
+    problems_of_scrub,
+    problems_of_test,
+)
+from inventory.exceptions import HostUnreachable, HypervisorError, InvalidXml
 from inventory.hypervisor import child, xml
 from inventory.hypervisor.child import MAX_MEMORY_BYTES
 from inventory.hypervisor.supervised import SupervisedHypervisor
+from inventory.hypervisor.volume_bytes import receive
 from inventory.models import Card
 from tests.builders import make_host
 from tests.conftest import recorded, recorded_devices
@@ -225,3 +236,126 @@ def test_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Path(f"/proc/{driver._process.pid}/limits").read_text()
     assert str(MAX_MEMORY_BYTES) in limits
     hypervisor.close()
+
+
+class Flood:
+    """A volume, its connection and its stream: all of a host that does not end to send."""
+
+    def newStream(self) -> "Flood":  # noqa: N802 -- libvirt's name
+        return self
+
+    def download(self, *_: object) -> None:
+        pass
+
+    def recvAll(  # noqa: N802 -- libvirt's name
+        self, keep: Callable[[object, bytes, None], None], _: None
+    ) -> None:
+        while True:
+            keep(self, b"x" * 65536, None)
+
+
+def test_volume_that_does_not_end_is_cut_off() -> None:
+    with pytest.raises(HypervisorError, match="more than the 100000 bytes"):
+        receive(Flood(), Flood(), 0, 100_000)
+
+
+@pytest.fixture
+def in_time() -> Iterator[None]:
+    """Break off what would go on for an hour."""
+
+    def too_late(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+LARGEST_CONSOLE = 1 << 20
+
+
+@pytest.mark.parametrize(
+    "console",
+    [
+        "SCRUBBED " + "a" * LARGEST_CONSOLE,
+        "SCRUBBED bytes=" + "9" * 5000 + " bad=0 left=0",
+        "SCRUBBED " + "a=" * (LARGEST_CONSOLE // 2),
+    ],
+)
+def test_console_that_is_no_report_is_refused_at_once(
+    in_time: None, console: str
+) -> None:
+    expected = Expectation(("10de:1e30",), 4096)
+
+    assert problems_of_scrub(console, expected)
+    assert problems_of_test(console, expected)
+    assert bytes_covered(console) is None
+
+
+@given(
+    console=st.text(st.characters(), max_size=200), word=st.sampled_from(["", "CARD "])
+)
+def test_no_console_raises(console: str, word: str) -> None:
+    for text in (console, f"{word}{console}", f"CARD-CHECK-DONE {console}\n"):
+        assert problems_of_test(text, Expectation(("10de:1e30",), 1, 1, 1, 1))
+        bytes_covered(text)
+        is_complete(text)
+
+
+SEED = seed_image(seed_files(Seed("i-1", "web", ("ssh-ed25519 AAAA x",))))
+
+
+@given(data=st.data())
+@hypothesis_settings(max_examples=300)
+def test_no_seed_that_a_host_gives_back_raises(data: st.DataObject) -> None:
+    image = bytearray(SEED)
+    for _ in range(data.draw(st.integers(1, 20))):
+        # Behind the 16 sectors that ISO 9660 leaves empty.
+        at = data.draw(st.integers(32768, len(image) - 1))
+        image[at] = data.draw(st.integers(0, 255))
+    files = files_of(bytes(image[: data.draw(st.sampled_from([len(image), 40000]))]))
+    assert files is None or "meta-data" in files
+
+
+def test_seed_with_a_broken_name_is_none() -> None:
+    assert b";1" in SEED
+    assert files_of(SEED.replace(b";1", b";\xff")) is None
+
+
+LAUGH = "".join(
+    f"{one}: &{one} [{f'*{two},' * 9}]\n" for one, two in pairwise("hgfedcba")
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "public-keys",
+        "public-keys: {a: b}",
+        "public-keys: [[a]]",
+        "public-keys: " + "[" * 5000,
+        f"a: &a {'x' * 1000}\npublic-keys: [{'*a,' * 1000}]",
+        "a: &a [x]\n" + "\n".join(reversed(LAUGH.splitlines())) + "\npublic-keys: *h",
+        "\x00",
+        "x" * (1 << 20) + ": []",
+    ],
+)
+def test_keys_of_a_seed_that_was_changed_are_refused(in_time: None, text: str) -> None:
+    with pytest.raises(ValueError, match="meta-data: "):
+        keys_in({"meta-data": text.encode()})
+
+
+def test_merges_of_a_seed_do_not_grow(in_time: None) -> None:
+    """The safe loader makes 9 to the 9 of it."""
+    names = "abcdefghi"
+    lines = ["a: &a {k: v}"]
+    lines += [
+        f"{two}: &{two} {{<<: [{f'*{one},' * 9}]}}" for one, two in pairwise(names)
+    ]
+
+    assert keys_in(
+        {"meta-data": "\n".join([*lines, "public-keys: [key]"]).encode()}
+    ) == ("key",)
