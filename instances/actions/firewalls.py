@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from instances import filter_work
+from instances import filter_work, limits
 from instances.actions.caller import Caller
 from instances.choices import (
     EntityType,
@@ -27,6 +27,7 @@ from instances.instance_names import (
     is_firewall_label,
     tags_problem,
 )
+from instances.limits import refuse_more
 from instances.models import Account, Event, Firewall, FirewallDevice, Instance
 from instances.selectors import instances_of
 from instances.tasks import enqueue_job
@@ -57,6 +58,8 @@ def create(
     if problems:
         raise InvalidRequest(problems)
     with _unique(caller.account, label), transaction.atomic():
+        mine = Firewall.objects.filter(account=caller.account)
+        refuse_more(caller.account, mine, limits.FIREWALLS, "Cloud Firewalls")
         firewall = Firewall.objects.create(
             account=caller.account,
             label=label,

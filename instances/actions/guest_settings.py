@@ -4,12 +4,17 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from django.db.models import QuerySet, Sum
+from django.db.models.functions import Length
+
 from instances.models import Account, Image, Instance, Plan, SeedSettings, SSHKey
 from instances.sealed_user_data import sealed_user_data
 from instances.ssh_keys import UnfitKey, canonical
 
 # Linode API v4, "Create a Linode": metadata.user_data.
 MAX_USER_DATA_BYTES = 65535
+# What every worker and host has to carry for one guest.
+MAX_KEYS_CHARACTERS = 256 * 1024
 Problem = tuple[str | None, str]
 
 
@@ -35,7 +40,7 @@ class GuestSettings:
 def problems_of(
     settings: GuestSettings, account: Account, image: Image | None
 ) -> list[Problem]:
-    """Return all that is wrong, as (field, reason). One query."""
+    """Return all that is wrong, as (field, reason). Two queries at most."""
     return [
         *_user_data_problems(settings, image),
         *_key_problems(settings),
@@ -82,13 +87,23 @@ def _user_problems(settings: GuestSettings, account: Account) -> Iterator[Proble
     for username in settings.users:
         if username not in known:
             yield "authorized_users", f"{username[:50]} is no user of this account"
+    size = _keys_of(settings, account).aggregate(size=Sum(Length("ssh_key")))["size"]
+    if (size or 0) > MAX_KEYS_CHARACTERS:
+        reason = (
+            f"Their SSH keys have {size} characters; at most {MAX_KEYS_CHARACTERS} fit"
+        )
+        yield "authorized_users", reason
+
+
+def _keys_of(settings: GuestSettings, account: Account) -> QuerySet[SSHKey]:
+    return SSHKey.objects.filter(
+        user__username__in=settings.users, user__accounts=account
+    )
 
 
 def keep(settings: GuestSettings, instance: Instance) -> None:
     """Keep checked settings for the guest's seed; the row goes once the guest runs."""
-    users = SSHKey.objects.filter(
-        user__username__in=settings.users, user__accounts=instance.account_id
-    )
+    users = _keys_of(settings, instance.account)
     of_users = users.order_by("pk").values_list("ssh_key", flat=True)
     keys = [*map(canonical, settings.keys), *of_users]
     SeedSettings.objects.create(

@@ -20,6 +20,7 @@ from instances.choices import (
 )
 from instances.exceptions import InvalidRequest, Vanished
 from instances.instance_names import is_group_label
+from instances.limits import refuse_more
 from instances.models import Account, Event, Instance, PlacementGroup, PlacementMember
 from instances.placement_groups import Wish, seating_of
 from instances.selectors import instances_of, regions_for
@@ -47,15 +48,9 @@ def create(
     if place is None or problems:
         raise InvalidRequest([*problems])
     with _unique(caller.account, label), transaction.atomic():
-        # The account's row is the lock: two creates count one after the other.
-        Account.objects.select_for_update(no_key=True).get(pk=caller.account.pk)
+        mine = caller.account.placement_groups.all()
         most = settings.PLACEMENT_GROUPS_MAX
-        if caller.account.placement_groups.count() >= most:
-            reason = (
-                f"Account Limit reached. An account has at most {most} placement groups. "
-                "Delete one that is not needed any more."
-            )
-            raise InvalidRequest([(None, reason)])
+        refuse_more(caller.account, mine, most, "placement groups")
         group = PlacementGroup.objects.create(
             account=caller.account, region=place, label=label, policy=policy
         )

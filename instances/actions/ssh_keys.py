@@ -3,14 +3,18 @@
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
+from instances import limits
 from instances.exceptions import InvalidRequest
+from instances.limits import refuse_more
 from instances.models import SSHKey
 
 LABEL_TAKEN = "Label must be unique among your SSH keys"
 
 
+@transaction.atomic
 def add(user: User, label: str, public_key: str) -> SSHKey:
     """Store the key, as ssh_keys.canonical() wrote it. Raises InvalidRequest."""
+    refuse_more(user, SSHKey.objects.filter(user=user), limits.SSH_KEYS, "SSH keys")
     return _saved(SSHKey(user=user, label=label, ssh_key=public_key))
 
 

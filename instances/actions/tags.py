@@ -6,8 +6,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Func, TextField, Value
 from django.db.models.functions import Now
 
+from instances import limits
 from instances.exceptions import InvalidRequest
 from instances.instance_names import MAX_TAGS
+from instances.limits import refuse_more
 from instances.models import Account, Firewall, Instance, Tag
 from instances.selectors import instances_of, tag_labels_of
 
@@ -36,6 +38,8 @@ def create(account: Account, label: str, instance_ids: Collection[int]) -> None:
         raise InvalidRequest(problems)
     try:
         with transaction.atomic():
+            mine = Tag.objects.filter(account=account)
+            refuse_more(account, mine, limits.TAGS, "tags")
             Tag.objects.create(account=account, label=label)
             bare = Instance.objects.filter(pk__in=found, ended_at=None)
             bare.exclude(tags__contains=[label]).update(

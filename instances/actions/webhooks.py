@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from instances.choices import EventAction
-from instances.exceptions import InvalidRequest
+from instances.limits import refuse_more
 from instances.models import Account, Webhook, WebhookDelivery
 from instances.outbound import is_public
 from instances.webhook_secrets import new_secret, sealed
@@ -27,18 +27,8 @@ def create(
 
     Raises InvalidRequest if the account has as many as it may.
     """
-    # The account's row is the lock: two creates count one after the other.
-    Account.objects.select_for_update(no_key=True).get(pk=account.pk)
-    if Webhook.objects.filter(account=account).count() >= MOST_WEBHOOKS:
-        raise InvalidRequest(
-            [
-                (
-                    None,
-                    f"Account Limit reached. An account has at most {MOST_WEBHOOKS} "
-                    "webhooks. Delete one that is not needed any more.",
-                )
-            ]
-        )
+    mine = Webhook.objects.filter(account=account)
+    refuse_more(account, mine, MOST_WEBHOOKS, "webhooks")
     secret = new_secret()
     made = Webhook.objects.create(
         account=account,

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from instances import token_scopes, tokens
+from instances import limits, token_scopes, tokens
 from instances.api import wire
 from instances.api.changes import changes_in, text_of
 from instances.api.endpoint import Endpoint
@@ -22,6 +23,7 @@ from instances.api.parsing import body_object
 from instances.api.serializers.profile import token_json, token_use_json
 from instances.api.shapes import profile as shapes
 from instances.exceptions import InvalidRequest
+from instances.limits import refuse_more
 from instances.models import ApiToken
 
 _LABEL = text_of(100)
@@ -50,14 +52,16 @@ class TokenListView(_TokensOfTheUser):
     def post(self, request: Request) -> Response:
         label, scopes, expires_at = _checked(body_object(request), self.token)
         secret = tokens.new_secret()
-        token = tokens.issue(
-            self.account,
-            self.token.user,
-            label,
-            secret,
-            scopes=scopes,
-            expires_at=expires_at,
-        )
+        with transaction.atomic():
+            refuse_more(self.token.user, self.tokens(), limits.TOKENS, "API tokens")
+            token = tokens.issue(
+                self.account,
+                self.token.user,
+                label,
+                secret,
+                scopes=scopes,
+                expires_at=expires_at,
+            )
         return Response(token_json(token, secret))
 
 
