@@ -1,7 +1,9 @@
 """Read request bodies: JSON objects only, bounded, and nothing that a database refuses."""
 
 import json
+import sys
 from collections.abc import Mapping
+from math import isfinite
 from typing import IO, Any
 
 from rest_framework.exceptions import ParseError
@@ -12,6 +14,8 @@ from rest_framework.request import Request
 from instances.api.errors import TooLarge
 
 MAX_BODY_BYTES = 128 * 1024
+# More than any body has, and less than what reads one can do.
+_DEEPEST = 100
 _LARGEST_ID = 2**63 - 1
 _INVALID = "The request body is not valid JSON"
 
@@ -25,11 +29,11 @@ class NotJson(ValueError):
     """A text that is no JSON document, or one that must not come further."""
 
 
-def loads(text: str) -> Any:
+def loads(text: str, deepest: int = sys.maxsize) -> Any:
     """Parse JSON as RFC 8259 has it. Raises NotJson; NaN, NUL and deep nesting too."""
     try:
         document = json.loads(text, parse_constant=_refuse_constant)
-        _refuse_unstorable(document)
+        _refuse_unstorable(document, deepest)
     except (ValueError, RecursionError) as error:
         raise NotJson from error
     return document
@@ -39,17 +43,20 @@ def _refuse_constant(name: str) -> Any:
     raise NotJson(name)
 
 
-def _refuse_unstorable(value: Any) -> None:
-    if isinstance(value, str):
-        if not is_storable(value):
-            raise NotJson
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            _refuse_unstorable(key)
-            _refuse_unstorable(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _refuse_unstorable(inner)
+def _refuse_unstorable(value: Any, deepest: int) -> None:
+    if deepest < 0:
+        raise NotJson
+    if isinstance(value, dict):
+        for key in value:
+            _refuse_unstorable(key, deepest)
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _refuse_unstorable(inner, deepest - 1)
+    elif isinstance(value, str) and not is_storable(value):
+        raise NotJson
+    elif isinstance(value, float) and not isfinite(value):
+        # 1e999 is infinite, which is no number of JSON's.
+        raise NotJson
 
 
 class BoundedJSONParser(BaseParser):
@@ -67,7 +74,7 @@ class BoundedJSONParser(BaseParser):
             raise TooLarge
         try:
             # utf-8-sig: some clients on Windows put a byte order mark first.
-            return loads(raw.decode("utf-8-sig"))
+            return loads(raw.decode("utf-8-sig"), _DEEPEST)
         except (UnicodeDecodeError, NotJson) as error:
             raise ParseError(_INVALID) from error
 
