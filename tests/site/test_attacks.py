@@ -181,6 +181,33 @@ def test_traceback_still_has_its_lines() -> None:
     assert any(line.strip().startswith("File ") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("password", "is_taken"),
+    [
+        ("Elf-Zeichen", False),
+        ("password1234", False),
+        ("123456789012", False),
+        ("annemarie-ann", False),
+        ("wir sind zwölf", True),
+        ("ein langer Satz mit Leerzeichen und 🦊, der kein Ende nimmt, " * 2, True),
+    ],
+)
+def test_weak_password_is_refused_and_a_long_one_is_not(
+    password: str, is_taken: bool
+) -> None:
+    ann = make_staff("annemarie-anna")
+    sent = {
+        "old_password": PASSWORD,
+        "new_password1": password,
+        "new_password2": password,
+    }
+
+    logged_in(ann).post("/admin/password_change/", sent)
+
+    ann.refresh_from_db()
+    assert ann.check_password(password) is is_taken
+
+
 def test_large_form_is_refused(client: Client, settings: Settings) -> None:
     many = "&".join(f"f{n}=" for n in range(settings.DATA_UPLOAD_MAX_NUMBER_FIELDS + 2))
     for body in (many, "username=" + "x" * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)):
