@@ -18,16 +18,19 @@ from instances.exceptions import PrivateAddress, Unreachable
 
 _SOCKET_TIMEOUT_S = 30.0
 # Addresses that stand for others, which may be private (NAT64, 6to4, IPv4-compatible and
-# IPv4-translated), and those that sites once had for themselves.
+# IPv4-translated), those that sites once had for themselves, and those that an older Python
+# does not know: of documentation (RFC 9637) and of segment routing (RFC 9602).
 _TRANSLATED = tuple(
     map(
         ipaddress.IPv6Network,
         (
             *("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16"),
-            *("::/96", "::ffff:0:0:0/96", "fec0::/10"),
+            *("::/96", "::ffff:0:0:0/96", "fec0::/10", "3fff::/20", "5f00::/16"),
         ),
     )
 )
+# 6to4's routers: whoever is next, which may be one of ours.
+_RELAYS = ipaddress.IPv4Network("192.88.99.0/24")
 
 
 def shown(url: str) -> str:
@@ -121,4 +124,6 @@ def is_public(address: str) -> bool:
             return is_public(str(ip.ipv4_mapped))
         if any(ip in network for network in _TRANSLATED):
             return False
+    elif ip in _RELAYS:
+        return False
     return ip.is_global and not ip.is_multicast

@@ -248,6 +248,31 @@ def test_no_spelling_of_a_host_leads_inside(
         list(fetched(f"{scheme}://{host}/disk", Limits(10, 5)))
 
 
+def test_name_is_asked_once_and_the_answer_is_what_is_connected_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its owner may answer another address the next time (DNS rebinding)."""
+    answers = iter([["93.184.216.34"], ["127.0.0.1"]])
+    connected: list[str] = []
+
+    def connect(address: tuple[str, int], *_: object) -> None:
+        connected.append(address[0])
+        raise ConnectionRefusedError
+
+    def resolve(_host: str, port: int, **_: object) -> list[Any]:
+        return [(0, 0, 0, "", (address, port)) for address in next(answers)]
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    with pytest.raises(ImageUnusable, match="cannot be reached"):
+        list(fetched("https://rebind.example/disk", Limits(10, 5)))
+    assert connected == ["93.184.216.34"]
+    with pytest.raises(ImageUnusable, match="private network"):
+        list(fetched("https://rebind.example/disk", Limits(10, 5)))
+    assert connected == ["93.184.216.34"]
+
+
 @given(
     st.one_of(
         st.text(st.characters(), max_size=40),

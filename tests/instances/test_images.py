@@ -169,6 +169,9 @@ def test_raw_file_that_is_no_disk_is_refused() -> None:
         ("::7f00:1", False),
         ("fec0::1", False),
         ("2002:7f00:1::", False),
+        ("192.88.99.1", False),
+        ("3fff::1", False),
+        ("5f00::1", False),
     ],
 )
 def test_only_the_open_internet_is_public(address: str, expected: bool) -> None:
