@@ -298,6 +298,10 @@ SESSION_COOKIE_AGE = 60 * environment.whole_number(
 SESSION_MAX_S = 3600 * environment.whole_number(
     "GPUCLOUD_SESSION_MAX_HOURS", default=12, minimum=1
 )
+# Such a cookie no neighbour of a parent domain can set, nor one without TLS.
+_COOKIE_PREFIX = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}sessionid"
+CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrftoken"
 SESSION_COOKIE_SECURE = HTTPS
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_COOKIE_SECURE = HTTPS

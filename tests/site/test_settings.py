@@ -110,6 +110,29 @@ def test_database_password_is_not_shown() -> None:
     assert "secret" not in manage("migrate").stderr
 
 
+COOKIES = """
+from django.test import Client
+answer = Client().get("/admin/login/", secure=True, headers={"host": "localhost"})
+print(answer["Strict-Transport-Security"])
+print(answer.cookies["__Host-csrftoken"].OutputString())
+print(Client().get("/admin/", headers={"host": "localhost"})["Location"])
+from django.conf import settings as s
+print(s.SESSION_COOKIE_NAME, s.SESSION_COOKIE_SECURE, s.SESSION_COOKIE_HTTPONLY,
+    s.SESSION_COOKIE_SAMESITE, s.SESSION_COOKIE_DOMAIN, s.SESSION_COOKIE_PATH, s.DEBUG)
+"""
+
+
+def test_cookies_and_transport_of_production() -> None:
+    result = manage("shell", "-v", "0", "-c", COOKIES, GPUCLOUD_HTTPS="true")
+
+    hsts, cookie, redirect, session = result.stdout.strip().splitlines()
+    assert hsts == "max-age=31536000; includeSubDomains; preload"
+    assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
+    assert "Domain" not in cookie
+    assert redirect.startswith("https://")
+    assert session == "__Host-sessionid True True Lax None / False"
+
+
 def test_lab_accounts_are_refused_in_production() -> None:
     result = manage("bootstrap_lab")
 
