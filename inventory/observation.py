@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
-from inventory.exceptions import InvalidXml
+from inventory.exceptions import HypervisorError, InvalidXml
 from inventory.hypervisor.port import DomainState, Hypervisor
 from inventory.hypervisor.xml import LiveDomain, parse_domain, parse_host
 from inventory.topology import HostFacts
+
+# More than any host of ours has.
+MAX_DOMAINS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,9 @@ def look(hypervisor: Hypervisor) -> Observation:
     """
     states = hypervisor.domains()
     documents = hypervisor.domain_documents()
+    if len(documents) > MAX_DOMAINS:
+        # Each that is not known would be a discrepancy of its own.
+        raise HypervisorError(f"{len(documents)} domains on one host cannot be")
     facts = parse_host(hypervisor.capabilities(), hypervisor.pci_devices())
     return Observation(
         facts,

@@ -61,6 +61,10 @@ class Package(Distribution):
             True,
         ),
         ({"Classifier": "License :: Other/Proprietary License"}, False),
+        (
+            {"License": "BSD", "Classifier": "License :: Other/Proprietary License"},
+            True,
+        ),
         ({}, False),
         ({"name": "axe-playwright-python"}, True),
     ],

@@ -61,7 +61,7 @@ def licence_of(package: Distribution) -> str:
     if named and len(named) <= _LONGEST_NAME and "\n" not in named:
         return named
     classifiers = [str(each) for each in told.get_all("Classifier") or []]
-    return " OR ".join(
+    return " AND ".join(
         each.rpartition(" :: ")[2]
         for each in classifiers
         if each.startswith("License ::")

@@ -37,6 +37,7 @@ _MOST_CPUS = 4096
 # vCPUs of one domain times the CPUs that each may run on.
 _MOST_PINNED = 1 << 20
 _LONGEST_WORD = 50
+_LONGEST_SERIAL = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,12 @@ def _word(element: etree._Element | None) -> str | None:
     if len(text) > _LONGEST_WORD:
         raise InvalidXml(f"{_short(text)} is longer than {_LONGEST_WORD} characters")
     return text or None
+
+
+def _serial(element: etree._Element | None) -> str | None:
+    """Return a serial number; one that is too long to tell cards apart by is none."""
+    text = "" if element is None else (element.text or "").strip()
+    return text if 0 < len(text) <= _LONGEST_SERIAL else None
 
 
 def parse_cpu_set(text: str) -> tuple[int, ...]:
@@ -281,7 +288,7 @@ def parse_function(document: str) -> FunctionFacts:
         ),
         numa_node=_numa_node(numa),
         driver=_word(driver),
-        serial=_word(serial),
+        serial=_serial(serial),
     )
 
 

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -24,9 +25,11 @@ from inventory.console_report import (
 from inventory.exceptions import HostUnreachable, HypervisorError, InvalidXml
 from inventory.hypervisor import child, xml
 from inventory.hypervisor.child import MAX_MEMORY_BYTES
+from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.supervised import SupervisedHypervisor
 from inventory.hypervisor.volume_bytes import receive
-from inventory.models import Card
+from inventory.models import Card, Discrepancy
+from inventory.observation import MAX_DOMAINS
 from tests.builders import make_host
 from tests.conftest import recorded, recorded_devices
 from tests.simulated import SimulatedHypervisor
@@ -210,6 +213,18 @@ def test_capabilities_that_cannot_be_are_refused(change: Callable[[str], str]) -
         xml.parse_host(change(CAPABILITIES), [])
 
 
+@pytest.mark.parametrize(("length", "is_told"), [(100, True), (101, False)])
+def test_serial_number_without_end_is_none(length: int, is_told: bool) -> None:
+    """A device of whatever kind must not make its host unreadable."""
+    serial = "9" * length
+    vpd = f"<fields><serial_number>{serial}</serial_number></fields>"
+    document = DEVICE.replace(
+        "<class>", f"<capability type='vpd'>{vpd}</capability><class>"
+    )
+
+    assert xml.parse_function(document).serial == (serial if is_told else None)
+
+
 @pytest.mark.django_db
 def test_host_that_sends_nonsense_sells_nothing_more() -> None:
     host = make_host()
@@ -221,6 +236,25 @@ def test_host_that_sends_nonsense_sells_nothing_more() -> None:
     host.refresh_from_db()
     assert host.connection == HostConnection.UNKNOWN
     assert list(Card.objects.values()) == before
+
+
+@pytest.mark.django_db
+def test_host_that_makes_up_domains_fills_no_table() -> None:
+    host = make_host()
+    made_up = {str(uuid4()): "<domain/>" for _ in range(MAX_DOMAINS + 1)}
+
+    class Crowd(SimulatedHypervisor):
+        def domains(self) -> dict[str, DomainState]:
+            return dict.fromkeys(made_up, DomainState.RUNNING)
+
+        def domain_documents(self) -> dict[str, str]:
+            return made_up
+
+    reconcile(host.pk, Crowd(CAPABILITIES, ()))
+
+    host.refresh_from_db()
+    assert host.connection == HostConnection.UNKNOWN
+    assert not Discrepancy.objects.exists()
 
 
 def test_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
