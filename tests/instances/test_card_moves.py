@@ -106,6 +106,8 @@ class Pair:
         old, new = self.machines
         (device,) = [d for d in old.devices if is_card(d) and "<bus>97</bus>" in d]
         old.devices.remove(device)
+        # Who was in the slot has to make room.
+        new.devices = [d for d in new.devices if f"<bus>{bus}</bus>" not in d]
         new.devices.append(at_bus(device, bus, 0))
 
     def look(self) -> list[str]:
