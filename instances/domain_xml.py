@@ -9,6 +9,7 @@ from lxml import etree
 from lxml.builder import E
 
 from instances.domain_devices import Disk, Nic, build_disks, build_nic
+from instances.domain_record import HeldNode, InstanceRecord, element_of
 from instances.guest_pci import CardPort, Expander, pci_tree
 from instances.network_filter import filter_name
 from inventory.hypervisor.console import console_file
@@ -20,10 +21,8 @@ from inventory.hypervisor.domain_parts import (
     kernel_boot,
     serial_console,
 )
-from inventory.hypervisor.xml import METADATA_NAMESPACE, LiveDomain
+from inventory.hypervisor.xml import LiveDomain
 from inventory.topology import PciAddress
-
-_METADATA_VERSION = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,8 @@ class DomainSpec:
     """All that a domain document is made from. cells: sorted by node, at least one.
 
     hugepage_kib: size of the pages behind the guest's memory, 0 for ordinary memory.
-    kernel_path: empty for a guest that boots from its first disk.
+    kernel_path: empty for a guest that boots from its first disk. record: what rows can be
+    rebuilt from, should the database be lost.
     """
 
     uuid: str
@@ -57,7 +57,7 @@ class DomainSpec:
     kernel_path: str
     initrd_path: str = ""
     cmdline: str = ""
-    metadata: tuple[tuple[str, str], ...] = ()
+    record: InstanceRecord | None = None
     hugepage_kib: int = 0
     disks: tuple[Disk, ...] = ()
     nic: Nic | None = None
@@ -79,6 +79,21 @@ class DomainSpec:
         )
 
     @property
+    def held_nodes(self) -> tuple[HeldNode, ...]:
+        """What the claims hold, as the domain's metadata tells it."""
+        return tuple(
+            HeldNode(
+                node=cell.node,
+                cpus=cell.claimed_cpus,
+                vcpus=len(cell.cpus),
+                memory_mib=cell.memory_mib,
+                hugepage_kib=self.hugepage_kib,
+                slots=tuple(sorted({f.slot_path for card in cell.cards for f in card})),
+            )
+            for cell in self.cells
+        )
+
+    @property
     def is_split(self) -> bool:
         return len(self.cells) > 1
 
@@ -89,7 +104,7 @@ def build_domain(spec: DomainSpec) -> str:
         E.name(spec.name),
         E.uuid(spec.uuid),
         E.title(spec.title),
-        _metadata(spec),
+        *_metadata(spec),
         E.memory(str(spec.memory_mib), unit="MiB"),
         E.currentMemory(str(spec.memory_mib), unit="MiB"),
         *_memory_backing(spec),
@@ -109,15 +124,10 @@ def build_domain(spec: DomainSpec) -> str:
     return etree.tostring(root, encoding="unicode", pretty_print=True)
 
 
-def _metadata(spec: DomainSpec) -> etree._Element:
-    """Return what rows could be rebuilt from, should the database be lost."""
-    instance = etree.Element(
-        f"{{{METADATA_NAMESPACE}}}instance", nsmap={"gpucloud": METADATA_NAMESPACE}
-    )
-    instance.set("version", _METADATA_VERSION)
-    for name, value in spec.metadata:
-        instance.set(name, value)
-    return E.metadata(instance)
+def _metadata(spec: DomainSpec) -> list[etree._Element]:
+    if spec.record is None:
+        return []
+    return [E.metadata(element_of(spec.record, spec.held_nodes))]
 
 
 def _memory_backing(spec: DomainSpec) -> list[etree._Element]:

@@ -17,6 +17,7 @@ from instances.choices import (
     ReservationState,
 )
 from instances.domain_devices import Nic
+from instances.domain_record import InstanceRecord
 from instances.domain_xml import DomainSpec, GuestCell
 from instances.firewall_rules import Rules, rules_of
 from instances.guest_disk import DiskImage, DiskPlan
@@ -281,12 +282,17 @@ def _spec(
         initrd_path=instance.image.initrd_path,
         cmdline=instance.image.cmdline,
         hugepage_kib=page_kib,
-        metadata=(
-            ("id", str(instance.pk)),
-            ("account", str(instance.account_id)),
-            ("plan", instance.plan.slug),
-            ("region", instance.region.slug),
-            ("image", instance.image.slug),
+        record=InstanceRecord(
+            number=instance.pk,
+            account_number=instance.account_id,
+            plan=instance.plan.slug,
+            region=instance.region.slug,
+            image=instance.image.slug,
+            uuid=instance.uuid,
+            account_uuid=instance.account.uuid,
+            label=instance.label,
+            generation=instance.generation,
+            claim_set=instance.claim_set,
         ),
         disks=plan.disks if plan else (),
         nic=_nic_of(address, setup) if address else None,

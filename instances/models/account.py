@@ -1,15 +1,29 @@
 """Customers: accounts, their members' keys and API tokens."""
 
+import uuid
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 
 EMPLOYEE_TAG = "employee"
 
 
 class Account(models.Model):
-    """Who pays. Members are Django users; an employee's account carries the tag."""
+    """Who pays. Members are Django users; an employee's account carries the tag.
 
+    uuid: what domains know it by. A database that was restored from a backup gives the ids
+    of lost accounts to others.
+    """
+
+    uuid = models.UUIDField(
+        "UUID",
+        default=uuid.uuid4,
+        db_default=RandomUUID(),
+        unique=True,
+        editable=False,
+    )
     name = models.CharField(max_length=128, unique=True)
     email = models.EmailField()
     tags = ArrayField(

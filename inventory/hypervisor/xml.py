@@ -47,7 +47,8 @@ class LiveDomain:
     hostdevs: host PCI addresses, sorted. vcpu_pins: vCPU number -> CPU numbers.
     memory_nodes: host NUMA nodes of strict memory. cell_nodes: guest cell -> host node
     and MiB, empty without guest NUMA. hostdev_cells: host address -> guest cell that the
-    device hangs on, if any. hugepage_kib: 0 for ordinary memory.
+    device hangs on, if any. hugepage_kib: 0 for ordinary memory. macs: of its network
+    cards. instance_record: our element of its metadata as text, empty if it has none.
     """
 
     uuid: str
@@ -59,6 +60,9 @@ class LiveDomain:
     cells: dict[int, tuple[int, int]]
     hostdev_cells: dict[PciAddress, int]
     hugepage_kib: int = 0
+    name: str = ""
+    macs: tuple[str, ...] = ()
+    instance_record: str = ""
 
 
 def _parse(document: str, root_tag: str) -> etree._Element:
@@ -328,6 +332,7 @@ def parse_domain(document: str) -> LiveDomain:
     }
     buses = _cells_of_buses(root)
     page = root.find("memoryBacking/hugepages/page")
+    record = root.find(f"metadata/{{{METADATA_NAMESPACE}}}instance")
     return LiveDomain(
         uuid=(_need(root, "uuid").text or "").strip(),
         memory_mib=_mib(memory, memory.text),
@@ -348,6 +353,16 @@ def parse_domain(document: str) -> LiveDomain:
             if (bus := _guest_bus(dev)) in buses
         },
         hugepage_kib=_mib(page, page.get("size")) * 1024 if page is not None else 0,
+        name=root.findtext("name") or "",
+        macs=tuple(
+            _attribute(mac, "address").lower()
+            for mac in root.findall("devices/interface/mac")
+        ),
+        instance_record=(
+            etree.tostring(record, encoding="unicode", with_tail=False)
+            if record is not None
+            else ""
+        ),
     )
 
 

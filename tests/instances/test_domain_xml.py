@@ -9,9 +9,14 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from instances.domain_devices import Disk, Nic
+from instances.domain_record import (
+    DomainRecord,
+    HeldNode,
+    InstanceRecord,
+    read_record,
+)
 from instances.domain_xml import DomainSpec, GuestCell, build_domain, differences
 from inventory.hypervisor.xml import (
-    METADATA_NAMESPACE,
     filters_named_in,
     parse_domain,
 )
@@ -26,6 +31,18 @@ ONE = GuestCell(0, (0, 1), (0, 1), 512, ((address(0x21),),))
 TWO = GuestCell(1, (4,), (4, 5), 256, ((address(0x61),), (address(0x62),)))
 
 
+RECORD = InstanceRecord(
+    number=7,
+    account_number=3,
+    plan="g1-gpu",
+    region="us-east",
+    image="gpucloud/probe",
+    uuid=uuid.UUID("6f1c2a7e-0001-4000-8000-000000000001"),
+    account_uuid=uuid.UUID("6f1c2a7e-0002-4000-8000-000000000001"),
+    label="render",
+)
+
+
 def spec(*cells: GuestCell, **fields: object) -> DomainSpec:
     values = {
         "uuid": "6f1c2a7e-0001-4000-8000-000000000001",
@@ -34,7 +51,7 @@ def spec(*cells: GuestCell, **fields: object) -> DomainSpec:
         "domain_type": "kvm",
         "cells": cells,
         "kernel_path": "/k",
-        "metadata": (("id", "1"), ("plan", "p")),
+        "record": RECORD,
         **fields,
     }
     return DomainSpec(**values)  # type: ignore[arg-type]
@@ -94,11 +111,16 @@ def test_controller_indexes_are_contiguous() -> None:
 
 
 def test_metadata_names_what_rows_could_be_rebuilt_from() -> None:
-    root = etree.fromstring(build_domain(spec(ONE)))
+    live = parse_domain(build_domain(spec(ONE, TWO)))
 
-    found = root.find(f"metadata/{{{METADATA_NAMESPACE}}}instance")
-    assert found is not None
-    assert dict(found.attrib) == {"version": "1", "id": "1", "plan": "p"}
+    assert read_record(live.instance_record) == DomainRecord(
+        2,
+        RECORD,
+        (
+            HeldNode(0, (0, 1), 2, 512, 0, ("0000:21:00",)),
+            HeldNode(1, (4, 5), 1, 256, 0, ("0000:61:00", "0000:62:00")),
+        ),
+    )
 
 
 @given(st.text(max_size=80))
