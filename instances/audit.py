@@ -5,11 +5,18 @@ It only tells: nothing here could take a card from a guest.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from instances.domain_record import (
+    DomainRecord,
+    InstanceRecord,
+    Unreadable,
+    read_record,
+)
 from instances.domain_xml import DomainSpec, resource_differences
 from inventory.choices import DiscrepancyKind
 from inventory.discovery import Finding
+from inventory.hypervisor.xml import LiveDomain
 from inventory.observation import SeenDomain
 
 K = DiscrepancyKind
@@ -108,20 +115,41 @@ def _resources(
             kind = K.CPUS_DIFFER if "CPU" in what else K.MEMORY_DIFFERS
             differing[kind].append(f"{what}: claimed {want}, running with {have}")
     for kind, details in differing.items():
-        yield _about(each, kind, "; ".join(details))
+        yield replace(
+            _about(each, kind, "; ".join(details)),
+            # Rows say that what it has is free.
+            prevents_claims=_takes_more(each.spec, seen.live),
+        )
+    yield from _changes(each, each.spec.record, seen.live)
+
+
+def _takes_more(spec: DomainSpec, live: LiveDomain) -> bool:
+    claimed = {cpu for cell in spec.cells for cpu in cell.claimed_cpus}
+    pinned = {cpu for cpus in live.vcpu_pins.values() for cpu in cpus}
+    return not pinned <= claimed or live.memory_mib > spec.memory_mib
+
+
+def _changes(
+    each: ExpectedDomain, row: InstanceRecord | None, live: LiveDomain
+) -> Iterator[Finding]:
+    """A domain never is ahead of its rows, unless they were restored from a backup."""
+    record = read_record(live.instance_record)
+    if row is None or not isinstance(record, DomainRecord):
+        return
+    told = record.instance
+    changes = []
+    if told.claim_set > row.claim_set:
+        changes.append(f"resized to {told.plan}, the rows say {row.plan}")
+    if told.generation > row.generation:
+        changes.append(f"rebuilt from {told.image}, the rows say {row.image}")
+    if changes:
+        yield _about(each, K.GUEST_CHANGED, "; ".join(changes))
 
 
 def _stray(
     uuid: str, seen: SeenDomain, cards: Mapping[str, int], check_of: int | None
 ) -> Iterator[Finding]:
-    what = "check guest that no job runs" if check_of else "domain of no instance"
-    yield Finding(
-        K.STRAY_DOMAIN,
-        uuid,
-        f"{what}: {uuid} is {seen.state}",
-        card_id=check_of,
-        prevents_claims=check_of is not None,
-    )
+    yield _unknown(uuid, seen, check_of)
     for address in seen.live.hostdevs if seen.live else ():
         card_id = cards.get(address.slot_path)
         if card_id is not None and card_id != check_of:
@@ -132,6 +160,38 @@ def _stray(
                 card_id=card_id,
                 prevents_claims=True,
             )
+
+
+def _unknown(uuid: str, seen: SeenDomain, check_of: int | None) -> Finding:
+    record = read_record(seen.live.instance_record) if seen.live else None
+    if record is not None and check_of is None:
+        return Finding(
+            K.UNKNOWN_GUEST,
+            uuid,
+            f"{_whose(record)}: {uuid} is {seen.state}",
+            # It has cores, memory and an address, too, that rows say are free.
+            prevents_claims=True,
+        )
+    what = "check guest that no job runs" if check_of else "domain of no instance"
+    if seen.live is None:
+        what += ", whose document cannot be read"
+    return Finding(
+        K.STRAY_DOMAIN,
+        uuid,
+        f"{what}: {uuid} is {seen.state}",
+        card_id=check_of,
+        prevents_claims=check_of is not None or seen.live is None,
+    )
+
+
+def _whose(record: DomainRecord | Unreadable) -> str:
+    if isinstance(record, Unreadable):
+        return f"its metadata cannot be read, {record.why}"
+    told = record.instance
+    return (
+        f"{told.label or 'instance'} (number {told.number}, account "
+        f"{told.account_uuid or told.account_number}, {told.plan})"
+    )
 
 
 def _shared(

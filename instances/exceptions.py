@@ -151,6 +151,10 @@ class NotProvenGone(InstancesError):
     """Nothing proves that the machine no longer runs, so it keeps what it holds."""
 
 
+class CannotAdopt(InstancesError):
+    """A guest without rows stays as it is, and its host sells nothing. str(): why."""
+
+
 class StepFailed(InstancesError):
     """A job's step cannot succeed by trying again."""
 

@@ -48,6 +48,29 @@ def claim_address(host: Host, consumer: UUID) -> AddressClaim:
     raise NoAddress(host.name)
 
 
+def adopt_address(host: Host, consumer: UUID, address: str) -> AddressClaim:
+    """Give `consumer` the address that its guest on `host` was found with.
+
+    Raises NoAddress if no pool has it or somebody else holds it; in the latter case the
+    caller's transaction is broken.
+    """
+    pools = AddressPool.objects.filter(
+        Q(host=host) | Q(host=None),
+        region_id=host.region_id,
+        first__lte=address,
+        last__gte=address,
+    )
+    pool = pools.first()
+    if pool is None:
+        raise NoAddress(host.name)
+    try:
+        return AddressClaim.objects.create(
+            pool=pool, address=address, consumer=consumer, claimed_at=clock()
+        )
+    except IntegrityError as error:
+        raise NoAddress(host.name) from error
+
+
 def _claim_of(pool: AddressPool, consumer: UUID) -> AddressClaim | None:
     while (address := _free_address(pool, consumer)) is not None:
         try:

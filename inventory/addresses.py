@@ -14,6 +14,17 @@ def mac_of(address: str) -> str:
     return bytes((*_MAC_PREFIX, *inet_pton(AF_INET, address))).hex(":")
 
 
+def address_of(mac: str) -> str | None:
+    """Return the IPv4 address whose card has the MAC; None if it is none of ours."""
+    try:
+        bytes_of = bytes.fromhex(mac.replace(":", ""))
+    except ValueError:
+        return None
+    if len(bytes_of) != 6 or tuple(bytes_of[:2]) != _MAC_PREFIX:
+        return None
+    return inet_ntop(AF_INET, bytes_of[2:])
+
+
 def link_local_of(mac: str) -> str:
     """Return the link-local IPv6 address that a MAC gives (RFC 4862 5.3)."""
     return slaac_of("fe80::/64", mac)

@@ -30,9 +30,8 @@ _WORKED_ON = {
     CheckKind.SANITISE: CardCondition.SANITISING,
     CheckKind.TEST: CardCondition.TESTING,
 }
-
-
 _WAITING = (CardCondition.UNVERIFIED, CardCondition.DIRTY)
+_UNCLEAN = (CardCondition.DIRTY, CardCondition.SANITISING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +198,10 @@ def condition_after_return(card: Card) -> CardCondition:
     ).first()
     if left is not None and left.from_condition == CardCondition.QUARANTINED:
         return CardCondition.QUARANTINED
-    return CardCondition.DIRTY if needs_sanitising(card) else CardCondition.UNVERIFIED
+    was_dirty = left is not None and left.from_condition in _UNCLEAN
+    if was_dirty or needs_sanitising(card):
+        return CardCondition.DIRTY
+    return CardCondition.UNVERIFIED
 
 
 def may_quarantine(card: Card) -> bool:

@@ -38,7 +38,10 @@ C = CardCondition
 # A card becomes ready by a test only, and a dirty one is tested only once sanitised; the
 # database holds the same table and asks for the proof (migration life_cycle_guards).
 CARD_TRANSITIONS: dict[CardCondition, frozenset[CardCondition]] = {
-    C.UNVERIFIED: frozenset({C.TESTING, C.SANITISING, C.QUARANTINED, C.MISSING}),
+    # To dirty: somebody may have used it of whom nothing is known.
+    C.UNVERIFIED: frozenset(
+        {C.TESTING, C.SANITISING, C.DIRTY, C.QUARANTINED, C.MISSING}
+    ),
     C.READY: frozenset({C.DIRTY, C.UNVERIFIED, C.QUARANTINED, C.MISSING}),
     C.DIRTY: frozenset({C.SANITISING, C.QUARANTINED, C.MISSING}),
     C.SANITISING: frozenset({C.TESTING, C.DIRTY, C.QUARANTINED, C.MISSING}),
@@ -60,6 +63,7 @@ class CardEventKind(TextChoices):
     CLAIMED = "claimed", "claimed"
     HELD = "held", "held, not used yet"
     TAKEN_UP = "taken_up", "hold taken up"
+    ADOPTED = "adopted", "found with a guest, adopted"
     RELEASED = "released", "released"
     MOVED = "moved", "moved"
 
@@ -94,6 +98,8 @@ class DiscrepancyKind(TextChoices):
     """How a host can differ from our rows."""
 
     STRAY_DOMAIN = "stray_domain", "domain without instance"
+    UNKNOWN_GUEST = "unknown_guest", "guest of ours without instance"
+    GUEST_CHANGED = "guest_changed", "guest changed since its rows were written"
     DOMAIN_MISSING = "domain_missing", "instance without domain"
     DOMAIN_OFF = "domain_off", "domain that should run does not"
     DOMAIN_ON = "domain_on", "domain that should be off runs"

@@ -15,7 +15,12 @@ from inventory.choices import CardEventKind
 _KINDS: dict[str, Any] = {
     "enrolled": CardEventKind.ENROLLED,
     "places": [CardEventKind.ENROLLED, CardEventKind.MOVED],
-    "holders": [CardEventKind.CLAIMED, CardEventKind.HELD, CardEventKind.RELEASED],
+    "holders": [
+        CardEventKind.CLAIMED,
+        CardEventKind.HELD,
+        CardEventKind.ADOPTED,
+        CardEventKind.RELEASED,
+    ],
     "released": CardEventKind.RELEASED,
 }
 # Each card's own index is walked back from its newest event to the first that tells.

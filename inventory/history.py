@@ -22,6 +22,7 @@ class Kind(StrEnum):
     CLAIMED = "claimed"
     HELD = "held"
     TAKEN_UP = "taken_up"
+    ADOPTED = "adopted"
     RELEASED = "released"
     MOVED = "moved"
 
@@ -201,7 +202,8 @@ class _Course:
             return _wrong(event, "holder", first, _held(event))
         if event.claim_id in self.claim_ids:
             return _wrong(event, "claim", "a new claim", _held(event))
-        if self.condition != READY:
+        # Of a guest that had it already, whatever was known of the card.
+        if self.condition != READY and event.kind != Kind.ADOPTED:
             return _wrong(event, "condition of a claimed card", READY, self.condition)
         self.claim_ids.add(event.claim_id)
         self.holders.append(
@@ -264,6 +266,7 @@ _STEPS: dict[str, Callable[[_Course, Event], Inconsistent | None]] = {
     Kind.CLAIMED: _Course.claimed,
     Kind.HELD: _Course.claimed,
     Kind.TAKEN_UP: _Course.taken_up,
+    Kind.ADOPTED: _Course.claimed,
     Kind.RELEASED: _Course.released,
     Kind.MOVED: _Course.place,
 }

@@ -94,6 +94,58 @@ def claim(
         raise NotClaimable(str(error)) from error
 
 
+def adopt(
+    host: Host,
+    shares: Iterable[NodeShare],
+    consumer: UUID,
+    actor: Actor,
+    *,
+    claim_set: int = 1,
+) -> datetime:
+    """Give `consumer` what its guest was found with on the locked host; return since when.
+
+    Its cards stay in the condition that they are in: nothing is known that would make them
+    ready. Raises NotClaimable if somebody else holds any of it; the caller's transaction is
+    then broken.
+    """
+    now = clock()
+    nodes = {node.number: node for node in host.nodes.all()}
+    held = {"consumer": consumer, "claim_set": claim_set, "claimed_at": now}
+    try:
+        for share in shares:
+            NodeClaim.objects.create(
+                numa_node=nodes[share.node],
+                cpus=list(share.cpus),
+                vcpus=share.vcpus,
+                memory_mib=share.memory_mib,
+                hugepage_kib=share.hugepage_kib,
+                **held,
+            )
+            for card_id in share.card_ids:
+                made = CardClaim.objects.create(
+                    card_id=card_id, is_adopted=True, **held
+                )
+                _tell_of_adoption(made, actor)
+    except IntegrityError as error:
+        raise NotClaimable(str(error)) from error
+    refresh_shape(host)
+    return now
+
+
+def _tell_of_adoption(made: CardClaim, actor: Actor) -> None:
+    CardEvent.objects.create(
+        card_id=made.card_id,
+        at=made.claimed_at,
+        kind=CardEventKind.ADOPTED,
+        from_condition=made.card.condition,
+        to_condition=made.card.condition,
+        actor=actor.name,
+        reason=actor.reason,
+        consumer=made.consumer,
+        claim=made,
+    )
+
+
 def _told(consumer: UUID, actor: Actor) -> dict[str, object]:
     return {"consumer": consumer, "actor": actor.name, "reason": actor.reason}
 

@@ -8,9 +8,19 @@ REMEDIES: dict[DiscrepancyKind, str] = {
         "A check guest of ours can be removed here. Any other domain is somebody's: find "
         "out whose, and remove it on the host with virsh."
     ),
+    K.UNKNOWN_GUEST: (
+        "A guest of ours runs that the database does not know: it was launched after the "
+        "backup that the database was restored from. Adopt it, which gives it back its "
+        "instance, claims and address; or shut it. Until then its host sells nothing."
+    ),
+    K.GUEST_CHANGED: (
+        "The guest was resized or rebuilt after the backup that the database was restored "
+        "from. Adopt the change: the instance gets the plan and claims that its guest has."
+    ),
     K.DOMAIN_MISSING: (
-        "The instance's machine is gone from the host. Ask whether somebody removed it by "
-        "hand; then delete the instance, which releases its cards."
+        "The instance's machine is gone from the host. If the database was restored from a "
+        "backup, it was deleted since. If not, ask whether somebody removed it by hand. "
+        "Then delete the instance, which releases its cards."
     ),
     K.DOMAIN_OFF: (
         "The guest crashed or was unplugged on its host, and nothing starts it again: its "

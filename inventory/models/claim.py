@@ -28,6 +28,12 @@ class CardClaim(models.Model):
         default=False,
         help_text="Kept for somebody, and no guest has had the card by this claim.",
     )
+    is_adopted = models.BooleanField(
+        "adopted",
+        default=False,
+        db_default=False,
+        help_text="Its guest was found with the card, which need not have been ready.",
+    )
 
     class Meta:
         ordering = ["-claimed_at", "card"]

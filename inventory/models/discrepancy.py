@@ -38,6 +38,12 @@ class Discrepancy(models.Model):
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True, blank=True)
+    shut_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When a person had its guest shut: nobody adopts it meanwhile.",
+    )
 
     class Meta:
         ordering = ["-id"]
