@@ -47,9 +47,9 @@ def own_postgres(folder: Path) -> Iterator[OwnPostgres]:
     shared = dict(connection.settings_dict)
     try:
         server = OwnPostgres(layout, postgres.ensure_running(layout).url())
-        run_sql(server.url, _dump(shared))
+        run_sql(server.url, dump(shared))
         connection.close()
-        connection.settings_dict.update(_where(server.url))
+        connection.settings_dict.update(settings_of(server.url))
         yield server
     finally:
         connection.close()
@@ -58,7 +58,7 @@ def own_postgres(folder: Path) -> Iterator[OwnPostgres]:
         postgres.remove_files(layout)
 
 
-def _dump(database: dict[str, object]) -> str:
+def dump(database: dict[str, object]) -> str:
     """Return all of a database as SQL; its rows are its migrations' and schedules'."""
     where = {
         "PGHOST": database["HOST"],
@@ -79,7 +79,7 @@ def _dump(database: dict[str, object]) -> str:
     return dump.stdout
 
 
-def _where(url: str) -> dict[str, str]:
+def settings_of(url: str) -> dict[str, str]:
     parts = urlsplit(url)
     return {
         "HOST": parts.hostname or "",

@@ -16,8 +16,19 @@ from unfold.forms import BaseDialogForm
 
 from instances import tasks
 from instances.actions.check_guest import is_check_guest, remove_check_guest
+from instances.admin.adopt import (
+    ADOPT,
+    SHUT,
+    AdoptForm,
+    ShutForm,
+    adopt_dialog,
+    may_be_adopted,
+    may_be_shut,
+    shut_dialog,
+)
 from instances.admin.force_release import (
     FORCE_RELEASE,
+    PERMISSION,
     ForceReleaseForm,
     force_release_dialog,
     may_force_release,
@@ -69,7 +80,10 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         ("first_seen_at", "last_seen_at"),
         "resolved_at",
     )
-    actions_detail = ("look_again", "accept_move", "remove_guest", "force_release")
+    actions_detail = (
+        *("look_again", "accept_move", "remove_guest", "force_release"),
+        *("adopt", "shut_guest"),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Discrepancy]:
         rows: QuerySet[Discrepancy] = super().get_queryset(request)
@@ -115,6 +129,16 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str | None = None
     ) -> bool:
         return self._may(request, object_id, "inventory.change_card", is_check_guest)
+
+    def has_adopt_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return self._may(request, object_id, PERMISSION, may_be_adopted)
+
+    def has_shut_guest_permission(
+        self, request: HttpRequest, object_id: str | None = None
+    ) -> bool:
+        return self._may(request, object_id, PERMISSION, may_be_shut)
 
     def has_force_release_permission(
         self, request: HttpRequest, object_id: str | None = None
@@ -218,6 +242,20 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         row = object_or_404(self, request, object_id)
         return force_release_dialog(self, request, form, row, row.consumer, _url(row))
+
+    @action(**ADOPT)
+    def adopt(
+        self, request: HttpRequest, form: AdoptForm, object_id: str
+    ) -> HttpResponse:
+        row = object_or_404(self, request, object_id)
+        return adopt_dialog(self, request, form, row, _url(row))
+
+    @action(**SHUT)
+    def shut_guest(
+        self, request: HttpRequest, form: ShutForm, object_id: str
+    ) -> HttpResponse:
+        row = object_or_404(self, request, object_id)
+        return shut_dialog(self, request, form, row, _url(row))
 
 
 def _is_move(row: Discrepancy) -> bool:

@@ -130,15 +130,20 @@ def job_failed(job: Job) -> None:
 
     Other work leaves it as its domain was last seen, running or off.
     """
-    Event.objects.filter(job=job, status__in=_OPEN).update(
-        status=EventStatus.FAILED, message=job.public_message, finished_at=Now()
-    )
+    end_events(job)
     if job.kind in LAUNCHES:
         advance(job.for_instance.pk, Phase.FAILED)
     elif job.kind == JobKind.PASSWORD:
         forget_seed_settings(job.for_instance.pk)
     elif job.kind in VERBS:
         _settle(job)
+
+
+def end_events(job: Job) -> None:
+    """Close the events of a job that failed, with the reason."""
+    Event.objects.filter(job=job, status__in=_OPEN).update(
+        status=EventStatus.FAILED, message=job.public_message, finished_at=Now()
+    )
 
 
 def _settle(job: Job) -> None:

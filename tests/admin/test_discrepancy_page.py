@@ -7,10 +7,12 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
 from instances.actions.check_guest import remove_check_guest
+from instances.actions.launch import launch
 from instances.exceptions import CardBusy
 from instances.jobs import card_work, runner
 from instances.jobs.card_records import maintenance_uuid
@@ -25,7 +27,7 @@ from inventory.ledger import Actor
 from inventory.models import Card, CardClaim, CardEvent, Discrepancy, Host
 from inventory.remedies import PASSING, REMEDIES
 from tests.admin.conftest import browser_of
-from tests.builders import make_gpu_model, make_host, make_region
+from tests.builders import make_gpu_model, make_host, make_order, make_region
 from tests.conftest import recorded, recorded_devices
 from tests.instances.test_card_checks import work
 from tests.instances.test_card_moves import at_bus, enrolled, is_card, machine
@@ -37,6 +39,8 @@ BUTTONS = {
     "accept_move": "Accept that this card has moved",
     "remove_guest": "Remove the check guest that was left over",
     "force_release": "Force the release of what a lost machine holds",
+    "adopt": "Adopt the guest that the rows do not know",
+    "shut_guest": "Shut and remove the guest that the rows do not know",
 }
 
 
@@ -100,6 +104,15 @@ def test_only_what_is_safe_for_its_kind_is_offered(
             "force_release",
         },
         told(fleet, DiscrepancyKind.CPUS_DIFFER, consumer=uuid4()): {"look_again"},
+        told(fleet, DiscrepancyKind.UNKNOWN_GUEST, str(uuid4())): {
+            "look_again",
+            "adopt",
+            "shut_guest",
+        },
+        told(fleet, DiscrepancyKind.GUEST_CHANGED, str(uuid4())): {
+            "look_again",
+            "adopt",
+        },
         told(fleet, DiscrepancyKind.CARD_MOVED, "old", resolved_at=timezone.now()): (
             set()
         ),
@@ -180,6 +193,7 @@ def at_every_address(monkeypatch: pytest.MonkeyPatch) -> Any:
             "instances.reconcile",
             "inventory.card_moves",
             "instances.actions.force_release",
+            "instances.lost_guests",
         ):
             monkeypatch.setattr(f"{module}.connect", lambda _: hypervisor)
 
@@ -384,3 +398,45 @@ def test_claims_of_a_lost_machine_are_released_from_both_pages(
     assert "for good reason. melted (host-a cannot be asked: no answer)" in event.reason
     assert "melted" in LogEntry.objects.get().change_message
     assert "holds nothing" in post(staff, page)
+
+
+@pytest.mark.parametrize("decision", ["adopt", "shut_guest"])
+def test_unknown_guest_is_decided_on_from_its_page(
+    staff: Client,
+    hypervisor: SimulatedHypervisor,
+    at_every_address: Any,
+    decision: str,
+) -> None:
+    make_region()
+    make_gpu_model()
+    host = enrolled("gpu1", hypervisor)
+    reconcile(host.pk, hypervisor)
+    order = make_order()
+    backup = transaction.savepoint()
+    lost = launch(order)
+    work([Job.objects.get(instance=lost).pk], hypervisor)
+    transaction.savepoint_rollback(backup)
+    reconcile(host.pk, hypervisor)
+    row = Discrepancy.objects.get(kind="unknown_guest")
+    at_every_address(hypervisor)
+
+    assert "There is no account of this name." in post(
+        staff, url_of(row, "adopt"), account="nobody"
+    )
+    text = post(staff, url_of(row, decision))
+
+    row.refresh_from_db()
+    assert row.resolved_at is not None
+    log = LogEntry.objects.get(object_id=str(row.pk)).change_message
+    if decision == "adopt":
+        assert f"Adopted, and billed from now on: {lost.label}" in text
+        assert Instance.objects.get(uuid=lost.uuid).phase == "running"
+        assert f"{lost.label} adopted. for good reason" in log
+        assert str(lost.uuid) in hypervisor.states
+    else:
+        assert "The guest is gone from its host." in text
+        assert f"{lost.uuid} shut and removed, its disk kept. for good reason" in log
+        assert hypervisor.states == {}
+    assert "about no such guest" in post(
+        staff, url_of(told(host, DiscrepancyKind.NUMA_CHANGED), decision)
+    )
