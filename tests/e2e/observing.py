@@ -25,10 +25,16 @@ class Rows:
     """One child that evaluates expressions: a process for each would cost a second."""
 
     def __init__(self, django: Django) -> None:
+        self._django = django
+        self.open()
+
+    def open(self) -> None:
+        """Start the child, or another after close()."""
+        layout = self._django.layout
         self._child = subprocess.Popen(  # noqa: S603 -- the project's own module
-            [django.layout.python, "-m", "tests.e2e.rows_shell"],
-            cwd=django.layout.root,
-            env=with_inherited(django.env),
+            [layout.python, "-m", "tests.e2e.rows_shell"],
+            cwd=layout.root,
+            env=with_inherited(self._django.env),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

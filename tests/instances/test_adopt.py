@@ -6,16 +6,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from instances.actions.adopt import AdoptOrder, adopt
 from instances.actions.delete import delete
 from instances.actions.launch import launch
+from instances.actions.resize import ResizeOrder, resize
 from instances.actions.shut_lost_guest import ShutOrder, shut_lost_guest
 from instances.exceptions import CannotAdopt, NoCapacity
 from instances.models import Account, Instance, Job, UsageInterval
 from instances.reconcile import reconcile
+from instances.restored import settle
 from instances.usage_audit import audit_usage
 from inventory import ledger
 from inventory.addresses import address_of, mac_of
@@ -35,6 +37,7 @@ from tests.builders import make_account, make_order, make_plan
 from tests.instances.test_card_checks import check_all, work
 from tests.instances.test_force_release import host
 from tests.instances.test_reconcile import kinds
+from tests.instances.test_reservations import make_reservation
 from tests.simulated import Faulty, SimulatedHypervisor
 
 __all__ = ["host"]
@@ -277,3 +280,108 @@ def test_mac_of_ours_tells_its_address() -> None:
     assert address_of(mac_of("203.0.113.7")) == "203.0.113.7"
     assert address_of("52:54:00:00:00:01") is None
     assert address_of("of no kind") is None
+
+
+def _as_of(backup: str) -> None:
+    transaction.savepoint_rollback(backup)
+    # What was changed just now is judged at the next look.
+    Instance.objects.update(updated_at=Now() - timedelta(minutes=1))
+
+
+def test_resize_that_the_rows_lost_is_adopted(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    instance = launch(make_order(plan=make_plan(cards=1).slug))
+    work([Job.objects.get(kind="launch").pk], simulated_host)
+    bigger = make_plan(cards=2)
+    backup = transaction.savepoint()
+    job = resize(Instance.objects.get(), ResizeOrder(bigger.slug, "user:ann", "ann"))
+    work([job.pk], simulated_host)
+    assert Instance.objects.get().plan == bigger
+    _as_of(backup)
+
+    found = reconcile(host.pk, simulated_host)
+    assert {"guest_changed", "unclaimed_hostdev"} <= set(kinds(found))
+    assert any(row.prevents_claims and row.card is None for row in found)
+    with pytest.raises(NoCapacity):
+        launch(make_order())
+    made = adopted(order_for(host, instance), simulated_host)
+
+    assert (made.plan, made.claim_set, made.phase) == (bigger, 2, "running")
+    assert CardClaim.objects.filter(released_at=None).count() == 2
+    assert audit().difference is None
+    assert audit_usage().differences == []
+    Instance.objects.update(updated_at=Now() - timedelta(minutes=1))
+    assert reconcile(host.pk, simulated_host) == []
+    check_all(host, simulated_host)
+    assert set(CardClaim.objects.filter(released_at=None).values_list("consumer")) == {
+        (instance.uuid,)
+    }
+
+
+def test_rebuild_that_the_rows_lost_is_adopted(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    instance = launch(make_order())
+    work([Job.objects.get(kind="launch").pk], simulated_host)
+    Instance.objects.update(updated_at=Now() - timedelta(minutes=1))
+    _edited('generation="1"', 'generation="2"')(host, instance, simulated_host)
+    assert kinds(reconcile(host.pk, simulated_host)) == ["guest_changed"]
+
+    assert adopted(order_for(host, instance), simulated_host).generation == 2
+
+    Instance.objects.update(updated_at=Now() - timedelta(minutes=1))
+    assert reconcile(host.pk, simulated_host) == []
+
+
+def test_launch_whose_end_the_rows_lost_is_adopted(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    instance = launch(make_order())
+    backup = transaction.savepoint()
+    work([Job.objects.get(kind="launch").pk], simulated_host)
+    _as_of(backup)
+    assert settle(100).jobs == 1
+    assert kinds(reconcile(host.pk, simulated_host)) == ["claim_unused"]
+
+    made = adopted(order_for(host, instance), simulated_host)
+
+    assert (made.phase, made.desired) == ("running", "running")
+    assert audit().difference is None
+    assert audit_usage().differences == []
+    Instance.objects.update(updated_at=Now() - timedelta(minutes=1))
+    assert reconcile(host.pk, simulated_host) == []
+
+
+def test_restored_rows_trust_no_card_and_no_hold(
+    host: Host, simulated_host: SimulatedHypervisor
+) -> None:
+    reservation = make_reservation()
+    used = launch(make_order())
+    work([Job.objects.get(kind="launch").pk], simulated_host)
+    doomed = delete(used, "user:ann", "ann")
+
+    done = settle(1000)
+
+    assert (done.hosts, done.reservations, done.cards, done.jobs) == (1, 1, 3, 0)
+    held = CardClaim.objects.get(released_at=None)
+    assert held.consumer == used.uuid
+    assert {card.condition for card in host.cards.exclude(pk=held.card_id)} == {"dirty"}
+    reservation.refresh_from_db()
+    assert reservation.state == "released"
+    doomed.refresh_from_db()
+    assert doomed.state == "queued"
+    host.refresh_from_db()
+    assert (host.connection, host.last_seen_at) == ("unknown", None)
+    assert launch_number() > used.pk + 1000
+    assert audit().difference is None
+
+
+def launch_number() -> int:
+    """Return the number that the next instance gets."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT nextval(pg_get_serial_sequence('instances_instance', 'id'))"
+        )
+        (number,) = cursor.fetchone()
+    return int(number)

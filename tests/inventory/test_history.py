@@ -197,7 +197,8 @@ RULES: dict[str, tuple[int, dict[str, object], Inconsistent]] = {
         Inconsistent(
             9,
             "kind",
-            "enrolled or condition or claimed or held or taken_up or adopted or released or moved",
+            "enrolled or condition or claimed or held or taken_up or adopted or "
+            "released or moved",
             "sold",
         ),
     ),
