@@ -62,7 +62,8 @@ def settle(gap: int) -> Settled:
     gap: by how much every id counter is put forward; more than rows were made of any kind
     since the backup. Every host is unknown until it was compared with its rows; every card
     that no instance holds is scrubbed before it is sold, for which reservations end; jobs
-    that were open end, all but those that can be done again; everybody logs in anew. Workers and web servers must not run.
+    that were open end, all but those that can be done again; everybody logs in anew.
+    Workers and web servers must not run.
     """
     hosts = list(Host.objects.exclude(policy=HostPolicy.RETIRED).order_by("pk"))
     held = Reservation.objects.filter(state=ReservationState.ACTIVE).order_by("pk")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -44,64 +45,74 @@ def all_stopped(stack: Stack) -> Iterator[None]:
         wait_for_web(stack.services, stack.django, stack.port)
 
 
+def restore(stack: Stack, backup: str) -> None:
+    """Put the database back, by the steps of docs/recovery.md."""
+    server = own_database_url()
+    assert server is not None
+    with all_stopped(stack):
+        drop_database(server, DATABASE)
+        run_sql(create_database(server, DATABASE), backup)
+        stack.manage("after_restore", "--yes")
+
+
+def launched(
+    stack: Stack, customer: Customer, *cards: int
+) -> dict[str, dict[str, Any]]:
+    """Return what runs now: by UUID, as the API tells it."""
+    made = [customer.create(number) for number in cards]
+    return {
+        rows(stack, f"str(Instance.objects.get(pk={each['id']}).uuid)"): (
+            customer.wait_for(each["id"], "running")
+        )
+        for each in made
+    }
+
+
+def deleted(customer: Customer, instance_id: int) -> None:
+    customer.call("DELETE", f"/v4/linode/instances/{instance_id}")
+    customer.wait_gone(instance_id)
+
+
+def unknown_guests(stack: Stack) -> set[str]:
+    found = (
+        "list(Discrepancy.objects.filter(resolved_at=None, kind='unknown_guest')"
+        ".values_list('subject', flat=True))"
+    )
+    return set(rows(stack, found))
+
+
 def test_restored_backup_is_told_what_the_host_did_since(
     stack: Stack, employee: Customer, hypervisor: SupervisedHypervisor
 ) -> None:
-    server = own_database_url()
-    assert server is not None
-    goes = employee.create(1)
-    employee.wait_for(goes["id"], "running")
+    (goes,) = launched(stack, employee, 1).values()
     backup = dump(settings_of(stack.database_url))
-    employee.call("DELETE", f"/v4/linode/instances/{goes['id']}")
-    employee.wait_gone(goes["id"])
+    deleted(employee, goes["id"])
     stack.wait_for_cards()
-    since = [employee.create(1), employee.create(2)]
-    for each in since:
-        employee.wait_for(each["id"], "running")
-    uuids = {
-        each["id"]: rows(stack, f"str(Instance.objects.get(pk={each['id']}).uuid)")
-        for each in since
-    }
+    since = launched(stack, employee, 1, 2)
 
     try:
-        with all_stopped(stack):
-            drop_database(server, DATABASE)
-            run_sql(create_database(server, DATABASE), backup)
-            stack.manage("after_restore", "--yes")
+        restore(stack, backup)
         # Nobody has looked at the host yet, and no card is for sale.
         assert is_refused(employee, 1)
     finally:
         stack.start_worker()
         stack.services.ensure(stack.django.watch())
 
-    expected = [
-        "domain_missing",
-        *["unclaimed_hostdev"] * 3,
-        *["unknown_guest"] * 2,
-    ]
+    expected = ["domain_missing", *["unclaimed_hostdev"] * 3, *["unknown_guest"] * 2]
     eventually(lambda: open_kinds(stack) == expected, "tells something else")
-    told = rows(
-        stack,
-        "list(Discrepancy.objects.filter(resolved_at=None, kind='unknown_guest')"
-        ".values_list('subject', flat=True))",
-    )
-    assert set(told) == set(uuids.values())
+    assert unknown_guests(stack) == set(since)
     assert is_refused(employee, 1)
-    # Deleted once more: what was deleted since the backup has no domain.
-    employee.call("DELETE", f"/v4/linode/instances/{goes['id']}")
-    employee.wait_gone(goes["id"])
-    for number, uuid in uuids.items():
-        assert rows(stack, ADOPT.format(uuid)) == number
+    # Once more: its domain is gone since before the rows were lost.
+    deleted(employee, goes["id"])
+    for uuid, told in since.items():
+        assert rows(stack, ADOPT.format(uuid)) == told["id"]
 
     healed(stack)
     stack.manage("verify_usage")
-    for each in since:
-        now = employee.wait_for(each["id"], "running")
-        assert (now["label"], now["type"]) == (each["label"], each["type"])
-    assert {uuid: str(state) for uuid, state in hypervisor.domains().items()} == (
-        dict.fromkeys(uuids.values(), "running")
-    )
+    for told in since.values():
+        now = employee.wait_for(told["id"], "running")
+        assert (now["label"], now["type"]) == (told["label"], told["type"])
+    assert hypervisor.domains() == dict.fromkeys(since, "running")
     # A card is left, and nobody else's number.
-    last = employee.create(1)
-    assert last["id"] > max(uuids)
-    employee.wait_for(last["id"], "running")
+    (last,) = launched(stack, employee, 1).values()
+    assert last["id"] > max(told["id"] for told in since.values())

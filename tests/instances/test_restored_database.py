@@ -1,6 +1,7 @@
 """The drill: a backup is restored, and what happened since is told, adopted and counted."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from instances.jobs.leases import due_jobs
 from instances.models import Instance, Job
 from instances.reconcile import reconcile
 from instances.usage_audit import audit_usage
-from inventory.models import CardEvent, Host
+from inventory.models import CardEvent, Discrepancy, Host
 from tests.builders import make_account, make_order, make_plan
 from tests.instances.soundness import assert_sound
 from tests.instances.test_card_checks import check_all, work
@@ -44,94 +45,133 @@ def restored(server: OwnPostgres, backup: str) -> None:
     connection.settings_dict.update(settings_of(url))
 
 
-def test_restored_backup_is_told_what_happened_since(
-    database: OwnPostgres, host: Host, simulated_host: SimulatedHypervisor
-) -> None:
-    account = make_account()
-    one, two = (make_order(account, plan=make_plan(cards=n).slug) for n in (1, 2))
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The host, its row, and whose machines are on it."""
 
-    def launched(order: LaunchOrder) -> Instance:
+    host: Host
+    machine: SimulatedHypervisor
+    one_card: LaunchOrder
+    two_cards: LaunchOrder
+
+    def launched(self, order: LaunchOrder) -> Instance:
         instance = launch(order)
-        work([Job.objects.get(instance=instance).pk], simulated_host)
+        work([Job.objects.get(instance=instance).pk], self.machine)
         instance.refresh_from_db()
         assert instance.phase == "running"
         return instance
 
-    stays, goes = launched(one), launched(one)
+    def deleted(self, instance: Instance) -> None:
+        row = Instance.objects.get(pk=instance.pk)
+        work([delete(row, "user:ann", "ann").pk], self.machine)
+        check_all(self.host, self.machine)
+
+    def adopted(self, instance: Instance) -> str:
+        """Adopt the guest; return why that was refused, if it was."""
+        order = AdoptOrder(self.host.pk, instance.uuid, "user:ann", "drill")
+        try:
+            adopt(order, lambda _uri: self.machine)  # type: ignore[arg-type,return-value]
+        except CannotAdopt as error:
+            return str(error)
+        return ""
+
+    def differing(self) -> list[Discrepancy]:
+        return reconcile(self.host.pk, self.machine)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """backup: from before `goes` was deleted and `since` were launched."""
+
+    backup: str
+    stays: Instance
+    goes: Instance
+    since: list[Instance]
+
+
+@pytest.fixture
+def site(
+    database: OwnPostgres, host: Host, simulated_host: SimulatedHypervisor
+) -> Site:
+    account = make_account()
+    one, two = (make_order(account, plan=make_plan(cards=n).slug) for n in (1, 2))
+    return Site(host, simulated_host, one, two)
+
+
+@pytest.fixture
+def past(site: Site) -> Past:
+    stays, goes = site.launched(site.one_card), site.launched(site.one_card)
     # It is open in the backup, and was done after it.
-    shut_down(stays, "user:ann", "ann")
+    job = shut_down(stays, "user:ann", "ann")
+    assert job is not None
     backup = dump(connection.settings_dict)
-    work(
-        list(Job.objects.filter(state="queued").values_list("pk", flat=True)),
-        simulated_host,
-    )
-    work([delete(goes, "user:ann", "ann").pk], simulated_host)
-    check_all(host, simulated_host)
-    simulated_host.start_domain(str(stays.uuid))
+    work([job.pk], site.machine)
+    assert site.machine.states[str(stays.uuid)] == "shut_down"
+    site.machine.start_domain(str(stays.uuid))
+    site.deleted(goes)
     # One of them has the card of the machine that was deleted.
-    since = [launched(one), launched(two)]
+    since = [site.launched(site.one_card), site.launched(site.two_cards)]
+    return Past(backup, stays, goes, since)
 
-    restored(database, backup)
-    call_command("after_restore", "--yes")
 
-    with pytest.raises(NoCapacity):
-        launch(one)
-    found = reconcile(host.pk, simulated_host)
-    told = {row.subject for row in found if row.kind == "unknown_guest"}
-    assert told == {str(each.uuid) for each in since}
+def assert_told(found: list[Discrepancy], past: Past) -> None:
     assert kinds(found) == [
         "domain_missing",
         *["unclaimed_hostdev"] * 3,
         *["unknown_guest"] * 2,
     ]
+    told = {row.subject for row in found if row.kind == "unknown_guest"}
+    assert told == {str(each.uuid) for each in past.since}
     (gone,) = [row for row in found if row.kind == "domain_missing"]
-    assert gone.consumer == goes.uuid
-    with pytest.raises(NoCapacity):
-        launch(one)
-    # What was open in the backup is not done a second time.
-    work(due_jobs(), simulated_host)
-    assert simulated_host.states[str(stays.uuid)] == "running"
-    assert Job.objects.get(kind="shutdown").state == "failed"
+    assert gone.consumer == past.goes.uuid
 
-    orders = [AdoptOrder(host.pk, each.uuid, "user:ann", "drill") for each in since]
-    refused = 0
-    for order in orders:
-        try:
-            adopt(order, lambda _uri: simulated_host)  # type: ignore[arg-type,return-value]
-        except CannotAdopt as error:
-            assert f"is held by {goes}" in str(error)
-            refused += 1
-    assert refused == 1
-    work(
-        [delete(Instance.objects.get(pk=goes.pk), "user:ann", "ann").pk], simulated_host
-    )
-    reconcile(host.pk, simulated_host)
-    for order in orders:
-        if not Instance.objects.filter(uuid=order.uuid).exists():
-            adopt(order, lambda _uri: simulated_host)  # type: ignore[arg-type,return-value]
 
-    assert reconcile(host.pk, simulated_host) == []
-    check_all(host, simulated_host)
-    for each in since:
+def assert_whole(site: Site, past: Past) -> None:
+    fields = ("pk", "uuid", "label", "plan", "account", "image", "phase")
+    for each in past.since:
         made = Instance.objects.get(pk=each.pk)
-        assert (made.uuid, made.label, made.plan, made.phase) == (
-            each.uuid,
-            each.label,
-            each.plan,
-            "running",
-        )
+        assert [getattr(made, name) for name in fields] == [
+            getattr(each, name) for name in fields
+        ]
     adopted = CardEvent.objects.filter(kind="adopted")
-    assert {event.reason for event in adopted} == {"adopted: drill"}
-    assert len(adopted) == 3
+    assert [event.reason for event in adopted] == ["adopted: drill"] * 3
     call_command("verify_ledger")
     assert audit_usage().differences == []
-    # No customer's bytes were shown to another, and no number was given twice.
-    assert_sound({host.pk: simulated_host})
-    work(
-        [delete(Instance.objects.get(pk=since[0].pk), "user:ann", "ann").pk],
-        simulated_host,
-    )
-    check_all(host, simulated_host)
-    reconcile(host.pk, simulated_host)
-    assert launched(one).pk > max(each.pk for each in since)
-    assert_sound({host.pk: simulated_host})
+    # Nobody was shown another's bytes, and rows, ledger and host agree.
+    assert_sound({site.host.pk: site.machine})
+
+
+def test_restored_backup_is_told_what_happened_since(
+    database: OwnPostgres, site: Site, past: Past
+) -> None:
+    restored(database, past.backup)
+    call_command("after_restore", "--yes")
+
+    with pytest.raises(NoCapacity):
+        launch(site.one_card)
+    assert_told(site.differing(), past)
+    with pytest.raises(NoCapacity):
+        launch(site.one_card)
+    # What was open in the backup is not done a second time.
+    work(due_jobs(), site.machine)
+    assert site.machine.states[str(past.stays.uuid)] == "running"
+    assert Job.objects.get(kind="shutdown").state == "failed"
+
+    (refused,) = filter(None, map(site.adopted, past.since))
+    assert f"is held by {past.goes}" in refused
+    site.deleted(past.goes)
+    site.differing()
+    again = [site.adopted(each) for each in past.since]
+    assert sorted(again) == [
+        "",
+        f"{past.since[again.index('') - 1]} has its rows already.",
+    ]
+
+    assert site.differing() == []
+    check_all(site.host, site.machine)
+    assert_whole(site, past)
+    site.deleted(past.since[0])
+    site.differing()
+    # No number is given twice.
+    assert site.launched(site.one_card).pk > max(each.pk for each in past.since)
+    assert_sound({site.host.pk: site.machine})

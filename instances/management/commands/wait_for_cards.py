@@ -4,11 +4,11 @@ import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from inventory.choices import CLEANING_CONDITIONS, HostPolicy
 from inventory.ledger import clock
-from inventory.models import Card, Host
+from inventory.models import Card, CardClaim, Host
 
 _PAUSE_S = 0.5
 
@@ -47,14 +47,14 @@ class Command(BaseCommand):
         deadline = time.monotonic() + timeout_s
         if look_first:
             _look(deadline)
-        waiting = Card.objects.filter(
-            condition__in=CLEANING_CONDITIONS, claims__released_at__isnull=False
-        ) | Card.objects.filter(condition__in=CLEANING_CONDITIONS, claims=None)
-        while count := waiting.distinct().count():
+        # Of an adopted guest, a card is held that has not been cleaned.
+        held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
+        waiting = Card.objects.filter(~Exists(held), condition__in=CLEANING_CONDITIONS)
+        while count := waiting.count():
             if time.monotonic() > deadline:
                 cards = ", ".join(
                     f"{card} is {card.get_condition_display()}"
-                    for card in waiting.distinct().select_related("host")[:5]
+                    for card in waiting.select_related("host")[:5]
                 )
                 raise CommandError(
                     f"{count} cards are not checked after {timeout_s:.0f} s ({cards}): "
