@@ -53,6 +53,8 @@ class Site:
     machine: SimulatedHypervisor
     one_card: LaunchOrder
     two_cards: LaunchOrder
+    # Of cores and memory alone, which no card's condition keeps from sale.
+    plain: LaunchOrder
 
     def launched(self, order: LaunchOrder) -> Instance:
         instance = launch(order)
@@ -94,8 +96,10 @@ def site(
     database: OwnPostgres, host: Host, simulated_host: SimulatedHypervisor
 ) -> Site:
     account = make_account()
-    one, two = (make_order(account, plan=make_plan(cards=n).slug) for n in (1, 2))
-    return Site(host, simulated_host, one, two)
+    one, two, none = (
+        make_order(account, plan=make_plan(cards=n).slug) for n in (1, 2, 0)
+    )
+    return Site(host, simulated_host, one, two, none)
 
 
 @pytest.fixture
@@ -147,11 +151,13 @@ def test_restored_backup_is_told_what_happened_since(
     restored(database, past.backup)
     call_command("after_restore", "--yes")
 
-    with pytest.raises(NoCapacity):
-        launch(site.one_card)
+    for order in (site.one_card, site.plain):
+        with pytest.raises(NoCapacity):
+            launch(order)
     assert_told(site.differing(), past)
-    with pytest.raises(NoCapacity):
-        launch(site.one_card)
+    for order in (site.one_card, site.plain):
+        with pytest.raises(NoCapacity):
+            launch(order)
     # What was open in the backup is not done a second time.
     work(due_jobs(), site.machine)
     assert site.machine.states[str(past.stays.uuid)] == "running"
@@ -172,6 +178,7 @@ def test_restored_backup_is_told_what_happened_since(
     assert_whole(site, past)
     site.deleted(past.since[0])
     site.differing()
+    site.deleted(site.launched(site.plain))
     # No number is given twice.
     assert site.launched(site.one_card).pk > max(each.pk for each in past.since)
     assert_sound({site.host.pk: site.machine})
