@@ -3,11 +3,13 @@
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from pytest_django import Settings
 
 from instances.actions.adopt import AdoptOrder, adopt
 from instances.actions.delete import delete
@@ -20,6 +22,7 @@ from instances.reconcile import reconcile
 from instances.restored import settle
 from instances.usage_audit import audit_usage
 from inventory import ledger
+from inventory.address_claims import adopt_address
 from inventory.addresses import address_of, mac_of
 from inventory.exceptions import HostUnreachable
 from inventory.ledger_audit import audit
@@ -33,7 +36,13 @@ from inventory.models import (
     NodeClaim,
 )
 from inventory.topology import NodeShare
-from tests.builders import make_account, make_order, make_plan
+from tests.builders import (
+    make_account,
+    make_disk_image,
+    make_network,
+    make_order,
+    make_plan,
+)
 from tests.instances.test_card_checks import check_all, work
 from tests.instances.test_force_release import host
 from tests.instances.test_reconcile import kinds
@@ -385,3 +394,35 @@ def launch_number() -> int:
         )
         (number,) = cursor.fetchone()
     return int(number)
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_adopted_guest_has_its_address_again(
+    host: Host,
+    simulated_host: SimulatedHypervisor,
+    settings: Settings,
+    tmp_path: Path,
+    is_taken: bool,
+) -> None:
+    settings.IMAGE_FOLDER = str(tmp_path)
+    make_network(host)
+    image = make_disk_image(tmp_path)
+    order = make_order(plan=make_plan(disk_mib=64).slug, image=image.slug)
+    backup = transaction.savepoint()
+    instance = launch(order)
+    work([Job.objects.get(kind="launch").pk], simulated_host)
+    address = AddressClaim.objects.get().address
+    transaction.savepoint_rollback(backup)
+    reconcile(host.pk, simulated_host)
+    if is_taken:
+        adopt_address(host, uuid.uuid4(), address)
+
+        with pytest.raises(CannotAdopt, match=f"Its address {address}"):
+            adopted(order_for(host, instance), simulated_host)
+        return
+
+    adopted(order_for(host, instance), simulated_host)
+
+    held = AddressClaim.objects.get()
+    assert (held.address, held.consumer) == (address, instance.uuid)
+    assert reconcile(host.pk, simulated_host) == []
