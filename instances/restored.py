@@ -22,7 +22,7 @@ from instances.choices import (
 )
 from instances.holds import let_go
 from instances.jobs import progress
-from instances.models import Job, Reservation
+from instances.models import HostImage, Job, Reservation
 from inventory.choices import CardCondition, HostConnection, HostPolicy
 from inventory.ledger import Actor, change_condition, lock_host, refresh_shape
 from inventory.models import CardClaim, Host
@@ -80,6 +80,9 @@ def settle(gap: int) -> Settled:
         failed_looks=0,
     )
     jobs = [_end(job) for job in _open_jobs()]
+    # What was on its way may be whole by now, and have disks based on it: it is left alone,
+    # where a volume that is known as torn would be deleted.
+    HostImage.objects.exclude(upload="").update(upload="", lease_expires_at=None)
     sessions, _ = Session.objects.all().delete()
     return Settled(
         hosts=len(hosts),

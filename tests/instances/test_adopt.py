@@ -17,7 +17,7 @@ from instances.actions.launch import launch
 from instances.actions.resize import ResizeOrder, resize
 from instances.actions.shut_lost_guest import ShutOrder, shut_lost_guest
 from instances.exceptions import CannotAdopt, NoCapacity
-from instances.models import Account, Instance, Job, UsageInterval
+from instances.models import Account, HostImage, Instance, Job, UsageInterval
 from instances.reconcile import reconcile
 from instances.restored import settle
 from instances.usage_audit import audit_usage
@@ -369,6 +369,7 @@ def test_restored_rows_trust_no_card_and_no_hold(
     used = launch(make_order())
     work([Job.objects.get(kind="launch").pk], simulated_host)
     doomed = delete(used, "user:ann", "ann")
+    upload = HostImage.objects.create(host=host, digest="0" * 64, upload="half")
 
     done = settle(1000)
 
@@ -380,6 +381,8 @@ def test_restored_rows_trust_no_card_and_no_hold(
     assert reservation.state == "released"
     doomed.refresh_from_db()
     assert doomed.state == "queued"
+    upload.refresh_from_db()
+    assert upload.upload == "", "a volume that may be whole by now would be deleted"
     host.refresh_from_db()
     assert (host.connection, host.last_seen_at) == ("unknown", None)
     assert launch_number() > used.pk + 1000
