@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("instances", "0031_report_mail")]
+    dependencies = [("instances", "0038_launch_notices")]
 
     operations = [
         migrations.AddField(
