@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 
 from flags import changes
@@ -24,7 +23,7 @@ from flags.models import (
     LineStatus,
     Verdict,
 )
-from flags.models.change import OPENED
+from flags.models.change import OPEN_STATES, OPENED
 
 # A decision is about the numbers of its day.
 FRESH = timedelta(days=7)
@@ -36,7 +35,8 @@ def decide(
 ) -> LaunchDecision:
     """Record a decision on a report; by: user:NAME. Raises ChangeRefused.
 
-    snapshot: Readiness.as_json() of instances.reports.readiness.
+    A no-go cancels what was planned after a go. snapshot: Readiness.as_json() of
+    instances.reports.readiness.
     """
     red = [line for line in snapshot["lines"] if line["status"] != LineStatus.GREEN]
     if verdict is Verdict.GO and red and not remark:
@@ -44,16 +44,17 @@ def decide(
         raise ChangeRefused(
             f"Not green: {titles}. Say in the remark why it is a go all the same."
         )
-    with transaction.atomic():
+    with gates_alone() as at:
         # One after the other, and none while a launch looks at the latest.
         flag = Flag.objects.select_for_update(no_key=True).get(pk=flag_id)
+        if verdict is Verdict.NO_GO:
+            planned = flag.proposals.filter(
+                state__in=OPEN_STATES, changes__everyone=True
+            )
+            for proposal_id in list(planned.values_list("pk", flat=True)):
+                changes.cancel(proposal_id, by)
         return LaunchDecision.objects.create(
-            flag=flag,
-            verdict=verdict,
-            by=by,
-            at=clock(),
-            remark=remark,
-            snapshot=snapshot,
+            flag=flag, verdict=verdict, by=by, at=at, remark=remark, snapshot=snapshot
         )
 
 

@@ -147,6 +147,24 @@ def test_a_launch_waits_for_its_time_and_a_second_person(settings: Settings) -> 
     assert is_available([NAME], None)
 
 
+def test_a_no_go_cancels_what_was_planned_after_a_go() -> None:
+    flag = make_flag()
+    go(flag)
+    planned = launches.launch(flag.pk, WHY, [], timezone.now() + timedelta(hours=1))
+    note = changes.change(
+        flag.pk, {"note": "soon"}, WHY, timezone.now() + timedelta(hours=1)
+    )
+
+    launches.decide(flag.pk, Verdict.NO_GO, "a card broke", "user:bob", GREEN)
+
+    planned.refresh_from_db()
+    note.refresh_from_db()
+    assert isinstance(planned, FlagProposal)
+    assert isinstance(note, FlagProposal)
+    assert (planned.state, planned.ended_by) == ("cancelled", "user:bob")
+    assert note.state == "scheduled"
+
+
 def test_a_threshold_is_one_for_a_flag_and_line() -> None:
     flag = make_flag()
     for of in (None, flag):
