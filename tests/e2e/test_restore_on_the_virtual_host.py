@@ -25,7 +25,8 @@ pytestmark = [
 ADOPT = (
     "__import__('instances.actions.adopt').actions.adopt.adopt("
     "__import__('instances.actions.adopt').actions.adopt.AdoptOrder("
-    "Host.objects.get().pk, __import__('uuid').UUID('{}'), 'user:test', 'drill')).pk"
+    "Host.objects.get(name='{}').pk, __import__('uuid').UUID('{}'), 'user:test', "
+    "'drill')).pk"
 )
 
 
@@ -81,6 +82,18 @@ def unknown_guests(stack: Stack) -> set[str]:
     return set(rows(stack, found))
 
 
+@pytest.fixture
+def shut_at_the_end(
+    stack: Stack, employee: Customer, hypervisor: SupervisedHypervisor
+) -> Iterator[None]:
+    """Leave no guest to later tests whom a failure has left without an owner."""
+    yield
+    for uuid in unknown_guests(stack):
+        hypervisor.destroy_domain(uuid)
+        hypervisor.undefine_domain(uuid)
+
+
+@pytest.mark.usefixtures("shut_at_the_end")
 def test_restored_backup_is_told_what_the_host_did_since(
     stack: Stack, employee: Customer, hypervisor: SupervisedHypervisor
 ) -> None:
@@ -105,7 +118,7 @@ def test_restored_backup_is_told_what_the_host_did_since(
     # Once more: its domain is gone since before the rows were lost.
     deleted(employee, goes["id"])
     for uuid, told in since.items():
-        assert rows(stack, ADOPT.format(uuid)) == told["id"]
+        assert rows(stack, ADOPT.format(stack.hosts[0].name, uuid)) == told["id"]
 
     healed(stack)
     stack.manage("verify_usage")
