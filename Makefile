@@ -2,7 +2,7 @@
 # All of them work on a fresh Debian 12 that has only git and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run stop reset status manage simulate shell database test transient soak soak-simulated fuzz check format
+.PHONY: help packages run stop reset status manage simulate shell database test transient soak soak-simulated fuzz check format messages
 
 # Python 3.11 or later; it needs nothing installed but itself.
 PYTHON ?= python3
@@ -60,6 +60,9 @@ fuzz: packages ## Compare the answers to made-up requests with the OpenAPI docum
 
 check: packages ## Run ruff, mypy, import-linter, the migrations' check and Django's deploy check
 	@$(LOCAL) check
+
+messages: packages ## Collect the staff site's texts for translation (ARGS=de; ARGS=--compile; needs gettext)
+	@$(LOCAL) manage messages $(ARGS)
 
 format: packages ## Format the code and repair what ruff can
 	@$(LOCAL) format

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import Count, Model, QuerySet, URLField
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -45,7 +46,7 @@ class BetaAdmin(ModelAdmin):
         betas: QuerySet[Beta] = super().get_queryset(request)
         return betas.annotate(enrolled_total=Count("enrolments"))
 
-    @admin.display(description="enrolled", ordering="enrolled_total")
+    @admin.display(description=_("enrolled"), ordering="enrolled_total")
     def enrolled_count(self, beta: Any) -> int:
         return int(beta.enrolled_total)
 

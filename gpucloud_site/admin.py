@@ -9,6 +9,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -54,7 +56,9 @@ class StaffUserAdmin(UserAdmin, ModelAdmin):
         users: QuerySet[User] = super().get_queryset(request)
         return users.annotate(with_factor=Exists(factors_of(OuterRef("pk"))))
 
-    @display(description="second factor", boolean=True, ordering="with_factor")
+    @display(
+        description=gettext_lazy("second factor"), boolean=True, ordering="with_factor"
+    )
     def second_factor(self, user: Any) -> bool:
         return bool(user.with_factor)
 
@@ -85,15 +89,17 @@ class StaffUserAdmin(UserAdmin, ModelAdmin):
         )
 
     @action(
-        description="End all sessions",
+        description=gettext_lazy("End all sessions"),
         icon="logout",
         permissions=["end_access"],
-        attrs={"aria-label": "End all sessions of this person"},
+        attrs={"aria-label": gettext_lazy("End all sessions of this person")},
         dialog={
-            "title": "End all sessions of this person?",
-            "description": "Whoever is logged in under this name has to log in anew.",
+            "title": gettext_lazy("End all sessions of this person?"),
+            "description": gettext_lazy(
+                "Whoever is logged in under this name has to log in anew."
+            ),
             "form_class": ReasonForm,
-            "form_submit_text": "End all sessions",
+            "form_submit_text": gettext_lazy("End all sessions"),
         },
     )
     def end_sessions(
@@ -103,21 +109,21 @@ class StaffUserAdmin(UserAdmin, ModelAdmin):
         reason = form.cleaned_data["reason"]
         sessions.end_all(user, actor=staff_actor(request), reason=reason)
         self.log_change(request, user, f"Ended all sessions. {reason}")
-        return leave_dialog(request, _page_of(user), done="All sessions are ended.")
+        return leave_dialog(request, _page_of(user), done=_("All sessions are ended."))
 
     @action(
-        description="Reset second factor",
+        description=gettext_lazy("Reset second factor"),
         icon="phonelink_erase",
         permissions=["end_access"],
-        attrs={"aria-label": "Reset the second factor of this person"},
+        attrs={"aria-label": gettext_lazy("Reset the second factor of this person")},
         dialog={
-            "title": "Reset the second factor of this person?",
-            "description": (
+            "title": gettext_lazy("Reset the second factor of this person?"),
+            "description": gettext_lazy(
                 "Make sure that it is they who ask: phone them. The next login takes the "
                 "password alone and sets up a new one. All sessions end."
             ),
             "form_class": ReasonForm,
-            "form_submit_text": "Reset",
+            "form_submit_text": gettext_lazy("Reset"),
             "submit_variant": "danger",
         },
     )
@@ -126,15 +132,17 @@ class StaffUserAdmin(UserAdmin, ModelAdmin):
     ) -> HttpResponse:
         user = object_or_404(self, request, object_id)
         if user.pk == request.user.pk:
-            refused = "Ask another admin: your own asks for a code."
+            refused = _("Ask another admin: your own asks for a code.")
             return leave_dialog(request, _page_of(user), refused=refused)
         reason = form.cleaned_data["reason"]
         if not reset_second_factor(user, staff_actor(request), reason):
-            refused = f"{user} has no second factor. Nothing was changed."
+            refused = _("%(user)s has no second factor. Nothing was changed.") % {
+                "user": user
+            }
             return leave_dialog(request, _page_of(user), refused=refused)
         self.log_change(request, user, f"Reset the second factor. {reason}")
         return leave_dialog(
-            request, _page_of(user), done="Reset. The next login sets up a new one."
+            request, _page_of(user), done=_("Reset. The next login sets up a new one.")
         )
 
 

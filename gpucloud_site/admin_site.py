@@ -12,6 +12,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.sites import UnfoldAdminSite
 
 # django-q2's admin runs any dotted name and shows pickled arguments; our Job rows and
@@ -21,7 +22,7 @@ REFUSED_APPS = frozenset({"django_q", "waffle", "account", "mfa"})
 
 
 class StaffAdminSite(UnfoldAdminSite):
-    index_title = "Overview"
+    index_title = gettext_lazy("Overview")
     index_template = "admin/overview.html"
 
     def register(

@@ -7,6 +7,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
 
+from gpucloud_site import model_names
+
 
 class SiteConfig(AppConfig):
     name = "gpucloud_site"
@@ -14,6 +16,7 @@ class SiteConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("gpucloud_site.deploy_checks")
+        model_names.make_translatable()
         sessions = import_module("gpucloud_site.access.sessions")
         user_logged_in.connect(sessions.begin)
         if settings.SIMULATED_HOSTS:

@@ -10,6 +10,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop, ngettext
 
 from gpucloud_site.figures import (
     fleet_figures,
@@ -29,13 +31,38 @@ ROWS_SHOWN = 10
 HELD_DAYS = 30
 # (field of RegionCards, heading, "state" of the card list, what it means; of unknown, its age).
 _COLUMNS = (
-    ("total", "Total", "fleet", "Cards of all hosts, but for the retired."),
-    ("used", "Used", "used", "Held by an instance or a reservation."),
-    ("free", "Free", "free", "Ready, and held by nobody."),
-    ("sellable", "Sellable", "sellable", "One-card launches that fit now."),
-    ("cleaning", "Cleaning", "cleaning", "Unverified, dirty or in work."),
-    ("broken", "Broken", "broken", "Quarantined, missing or kept from sale."),
-    ("unknown", "Unknown", "unknown", ""),
+    (
+        "total",
+        gettext_noop("Total"),
+        "fleet",
+        gettext_noop("Cards of all hosts, but for the retired."),
+    ),
+    (
+        "used",
+        gettext_noop("Used"),
+        "used",
+        gettext_noop("Held by an instance or a reservation."),
+    ),
+    ("free", gettext_noop("Free"), "free", gettext_noop("Ready, and held by nobody.")),
+    (
+        "sellable",
+        gettext_noop("Sellable"),
+        "sellable",
+        gettext_noop("One-card launches that fit now."),
+    ),
+    (
+        "cleaning",
+        gettext_noop("Cleaning"),
+        "cleaning",
+        gettext_noop("Unverified, dirty or in work."),
+    ),
+    (
+        "broken",
+        gettext_noop("Broken"),
+        "broken",
+        gettext_noop("Quarantined, missing or kept from sale."),
+    ),
+    ("unknown", gettext_noop("Unknown"), "unknown", ""),
 )
 
 
@@ -108,8 +135,8 @@ def _numbers(rows: list[RegionCards], region: Region | None) -> list[Number]:
         numbers.append(
             Number(
                 name,
-                title,
-                _silence(rows) if name == "unknown" else meaning,
+                _(title),
+                _silence(rows) if name == "unknown" else _(meaning),
                 sum(getattr(row, name) for row in rows),
                 f"{reverse('admin:inventory_card_changelist')}?{urlencode(query)}",
             )
@@ -121,15 +148,23 @@ def _silence(rows: list[RegionCards]) -> str:
     """Return how many cards are unknown, and since when the first of their hosts is."""
     since = min((row.unknown_since for row in rows if row.unknown_since), default=None)
     if since is None:
-        return "All hosts of free cards answer."
+        return _("All hosts of free cards answer.")
     cards = sum(row.unknown for row in rows)
-    word = "card" if cards == 1 else "cards"
-    return f"{cards} {word} unknown for {_age(since)}: their hosts are silent."
+    told = ngettext(
+        "%(cards)s card unknown for %(age)s: their hosts are silent.",
+        "%(cards)s cards unknown for %(age)s: their hosts are silent.",
+        cards,
+    )
+    return told % {"cards": cards, "age": _age(since)}
 
 
 def _age(since: datetime) -> str:
     minutes = int((timezone.now() - since).total_seconds()) // 60
-    return f"{minutes} min" if minutes < 120 else timesince(since)
+    return (
+        _("%(minutes)s min") % {"minutes": minutes}
+        if minutes < 120
+        else timesince(since)
+    )
 
 
 def _plan_number(plan: Plan, region: Region, fits: int) -> Number:
@@ -137,7 +172,7 @@ def _plan_number(plan: Plan, region: Region, fits: int) -> Number:
     return Number(
         plan.slug,
         region.slug,
-        f"Launch {plan} in {region.label}",
+        _("Launch %(plan)s in %(region)s") % {"plan": plan, "region": region.label},
         fits,
         f"{reverse('admin:launch')}?{query}",
     )
@@ -155,9 +190,12 @@ def _jobs() -> dict[str, Any]:
         steps = list(job.steps.all())
         done = [step for step in steps if step.state == StepState.DONE]
         current = next((s for s in steps if s.state != StepState.DONE), None)
-        job.now_at = current.label if current else ""
+        job.now_at = _(current.label) if current else ""
         job.age_s = int((now - job.created_at).total_seconds())
-        job.done_text = f"{len(done)} of {len(steps)}"
+        job.done_text = _("%(done)s of %(steps)s") % {
+            "done": len(done),
+            "steps": len(steps),
+        }
     return {"shows_jobs": True, "jobs": jobs, "job_total": job_total}
 
 

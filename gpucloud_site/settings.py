@@ -195,6 +195,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "gpucloud_site.languages.speak_the_readers",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -228,6 +229,17 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 FORMAT_MODULE_PATH = ["gpucloud_site.formats"]
+# `make messages` writes there; docs/translating.md tells how a language is added.
+LOCALE_PATHS = [BASE_DIR / "locale"]
+# English stands in the code; other languages are those that somebody translated to.
+LANGUAGES = [
+    ("en", "English"),
+    *(
+        (folder.name, folder.name)
+        for folder in sorted(LOCALE_PATHS[0].glob("*"))
+        if folder.is_dir()
+    ),
+]
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -413,7 +425,7 @@ Q_CLUSTER = {
     # Successes are not kept: our rows tell, and to keep 1000 is to lock them all each time.
     "save_limit": -1,
     "catch_up": False,
-    "label": "Task queue",
+    "label": _("Task queue"),
     "cache": "default",
 }
 
@@ -432,7 +444,7 @@ LOGGING = {
 UNFOLD = {
     "SITE_TITLE": "gpucloud",
     "SITE_HEADER": "gpucloud",
-    "SITE_SUBHEADER": "GPU control plane",
+    "SITE_SUBHEADER": _("GPU control plane"),
     "SITE_SYMBOL": "memory",
     "SITE_FAVICONS": [
         {

@@ -4,11 +4,12 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy
 
 
 class InstancesConfig(AppConfig):
     name = "instances"
-    verbose_name = "Instances"
+    verbose_name = gettext_lazy("Instances")
 
     def ready(self) -> None:
         post_migrate.connect(_ensure_schedules, sender=self)

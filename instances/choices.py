@@ -7,25 +7,25 @@ from django.utils.translation import gettext_lazy as _
 class Desired(TextChoices):
     """What the customer wants; actions write it, and the end of work that failed."""
 
-    RUNNING = "running", "running"
-    OFF = "off", "off"
-    DELETED = "deleted", "deleted"
+    RUNNING = "running", _("running")
+    OFF = "off", _("off")
+    DELETED = "deleted", _("deleted")
 
 
 class Phase(TextChoices):
     """How far we are; only lifecycle.advance() writes it."""
 
-    PROVISIONING = "provisioning", "provisioning"
-    BOOTING = "booting", "booting"
-    RUNNING = "running", "running"
-    SHUTTING_DOWN = "shutting_down", "shutting down"
-    OFFLINE = "offline", "offline"
-    REBOOTING = "rebooting", "rebooting"
-    REBUILDING = "rebuilding", "rebuilding"
-    RESIZING = "resizing", "resizing"
-    DELETING = "deleting", "deleting"
-    DELETED = "deleted", "deleted"
-    FAILED = "failed", "failed"
+    PROVISIONING = "provisioning", _("provisioning")
+    BOOTING = "booting", _("booting")
+    RUNNING = "running", _("running")
+    SHUTTING_DOWN = "shutting_down", _("shutting down")
+    OFFLINE = "offline", _("offline")
+    REBOOTING = "rebooting", _("rebooting")
+    REBUILDING = "rebuilding", _("rebuilding")
+    RESIZING = "resizing", _("resizing")
+    DELETING = "deleting", _("deleting")
+    DELETED = "deleted", _("deleted")
+    FAILED = "failed", _("failed")
 
 
 # What is observed of an instance, beside its DomainState: the host has no domain of it;
@@ -40,28 +40,28 @@ REST_PHASES = (Phase.RUNNING, Phase.OFFLINE)
 class ReservationState(TextChoices):
     """Only instances.reservations writes it."""
 
-    ACTIVE = "active", "active"
-    USED = "used", "used"
-    RELEASED = "released", "released"
-    EXPIRED = "expired", "expired"
+    ACTIVE = "active", _("active")
+    USED = "used", _("used")
+    RELEASED = "released", _("released")
+    EXPIRED = "expired", _("expired")
 
 
 class JobKind(TextChoices):
-    LAUNCH = "launch", "launch"
-    LAUNCH_OFF = "launch_off", "launch, left off"
-    BOOT = "boot", "boot"
-    SHUTDOWN = "shutdown", "shutdown"
-    REBOOT = "reboot", "reboot"
-    REBUILD = "rebuild", "rebuild"
-    REBUILD_OFF = "rebuild_off", "rebuild, left off"
-    RESIZE = "resize", "resize"
-    RESIZE_OFF = "resize_off", "resize, left off"
-    PASSWORD = "password", "password reset"
-    APPLY_FILTER = "apply_filter", "firewall update"
-    DELETE = "delete", "delete"
-    SANITISE = "sanitise", "sanitise and test"
-    TEST = "test", "test"
-    CLEAR = "clear", "removal of a left-over check guest"
+    LAUNCH = "launch", _("launch")
+    LAUNCH_OFF = "launch_off", _("launch, left off")
+    BOOT = "boot", _("boot")
+    SHUTDOWN = "shutdown", _("shutdown")
+    REBOOT = "reboot", _("reboot")
+    REBUILD = "rebuild", _("rebuild")
+    REBUILD_OFF = "rebuild_off", _("rebuild, left off")
+    RESIZE = "resize", _("resize")
+    RESIZE_OFF = "resize_off", _("resize, left off")
+    PASSWORD = "password", _("password reset")
+    APPLY_FILTER = "apply_filter", _("firewall update")
+    DELETE = "delete", _("delete")
+    SANITISE = "sanitise", _("sanitise and test")
+    TEST = "test", _("test")
+    CLEAR = "clear", _("removal of a left-over check guest")
 
 
 LAUNCHES = (JobKind.LAUNCH, JobKind.LAUNCH_OFF)
@@ -87,30 +87,30 @@ CARD_JOBS = (JobKind.SANITISE, JobKind.TEST, JobKind.CLEAR)
 
 
 class JobState(TextChoices):
-    QUEUED = "queued", "queued"
-    RUNNING = "running", "running"
-    UNWINDING = "unwinding", "undoing"
-    SUCCEEDED = "succeeded", "done"
-    FAILED = "failed", "failed"
+    QUEUED = "queued", _("queued")
+    RUNNING = "running", _("running")
+    UNWINDING = "unwinding", _("undoing")
+    SUCCEEDED = "succeeded", _("done")
+    FAILED = "failed", _("failed")
 
 
 ENDED_JOB_STATES = (JobState.SUCCEEDED, JobState.FAILED)
 
 
 class StepState(TextChoices):
-    PENDING = "pending", "to do"
-    RUNNING = "running", "running"
-    DONE = "done", "done"
-    FAILED = "failed", "failed"
-    UNDONE = "undone", "undone"
+    PENDING = "pending", _("to do")
+    RUNNING = "running", _("running")
+    DONE = "done", _("done")
+    FAILED = "failed", _("failed")
+    UNDONE = "undone", _("undone")
 
 
 class ImageStatus(TextChoices):
     """Linode API v4, Image "status"."""
 
-    AVAILABLE = "available", "available"
-    CREATING = "creating", "creating"
-    PENDING_UPLOAD = "pending_upload", "pending upload"
+    AVAILABLE = "available", _("available")
+    CREATING = "creating", _("creating")
+    PENDING_UPLOAD = "pending_upload", _("pending upload")
 
 
 class DiskFormat(TextChoices):
@@ -123,11 +123,11 @@ class DiskFormat(TextChoices):
 class EventStatus(TextChoices):
     """Linode API v4, Event "status"."""
 
-    SCHEDULED = "scheduled", "scheduled"
-    STARTED = "started", "started"
-    FINISHED = "finished", "finished"
-    FAILED = "failed", "failed"
-    NOTIFICATION = "notification", "notification"
+    SCHEDULED = "scheduled", _("scheduled")
+    STARTED = "started", _("started")
+    FINISHED = "finished", _("finished")
+    FAILED = "failed", _("failed")
+    NOTIFICATION = "notification", _("notification")
 
 
 class EventAction(TextChoices):
@@ -180,30 +180,30 @@ class EntityType(TextChoices):
 
 
 class WaitState(TextChoices):
-    WAITING = "waiting", "waiting"
-    TOLD = "told", "told"
-    EXPIRED = "expired", "waited too long"
-    CANCELLED = "cancelled", "cancelled"
+    WAITING = "waiting", _("waiting")
+    TOLD = "told", _("told")
+    EXPIRED = "expired", _("waited too long")
+    CANCELLED = "cancelled", _("cancelled")
 
 
 class DeliveryState(TextChoices):
-    PENDING = "pending", "pending"
-    DELIVERED = "delivered", "delivered"
-    FAILED = "failed", "failed"
+    PENDING = "pending", _("pending")
+    DELIVERED = "delivered", _("delivered")
+    FAILED = "failed", _("failed")
 
 
 class FirewallStatus(TextChoices):
     """Linode API v4, Firewall "status"; a deleted one is gone."""
 
-    ENABLED = "enabled", "enabled"
-    DISABLED = "disabled", "disabled"
+    ENABLED = "enabled", _("enabled")
+    DISABLED = "disabled", _("disabled")
 
 
 class PlacementPolicy(TextChoices):
     """Linode API v4, PlacementGroup "placement_group_policy"."""
 
-    STRICT = "strict", "strict"
-    FLEXIBLE = "flexible", "flexible"
+    STRICT = "strict", _("strict")
+    FLEXIBLE = "flexible", _("flexible")
 
 
 class PlanClass(TextChoices):

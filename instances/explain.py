@@ -6,7 +6,7 @@ from django.db.models import Aggregate, CharField, Count, Max, Min
 from instances.fitting import fit
 from instances.placement import ANYWHERE, Apart, NoFit, Request
 from instances.refusal import Closed, Occupied, Refused, failures
-from inventory.closed_hosts import WITH_AGE, closed_hosts
+from inventory.closed_hosts import WITH_AGE, closed_hosts, why_text
 from inventory.models import Region
 from inventory.shape import room_in
 from inventory.snapshots import accepting_hosts
@@ -66,6 +66,6 @@ def _closed_groups(region: Region) -> list[Refused]:
         most=Max("silent_for"),
     ).values_list("why", "hosts", "names", "least", "most"):
         ages = (least, most) if why in WITH_AGE else ()
-        reason = Closed(why, tuple(int(age.total_seconds()) for age in ages))
+        reason = Closed(why_text(why), tuple(int(age.total_seconds()) for age in ages))
         groups.append(Refused((reason,), hosts, tuple(names)))
     return groups

@@ -8,7 +8,7 @@ from instances.models import Plan
 from instances.selectors import request_of
 from instances.stranded import stranded_on
 from inventory.card_states import with_state
-from inventory.closed_hosts import closed_hosts
+from inventory.closed_hosts import closed_hosts, why_text
 from inventory.host_contents import CardState as CardContents
 from inventory.host_contents import NodeContents
 from inventory.models import Card, Host, Region
@@ -73,7 +73,8 @@ def fleet_map(
         for card in contents.cards
         if card.holder
     )
-    closed = dict(closed_hosts(region).filter(pk__in=whole).values_list("pk", "why"))
+    shut = closed_hosts(region).filter(pk__in=whole).values_list("pk", "why")
+    closed = {host_id: why_text(why) for host_id, why in shut}
 
     def card_of(card: CardContents) -> MapCard:
         owner = owners.get(card.holder) if card.holder else None

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from django.db.models import Case, Q, QuerySet, When
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from flags.availability import is_available, open_accounts
 from instances.capacity import sellable_by_plan
@@ -24,7 +26,13 @@ class PlanChoice:
     fits: int
 
     def __str__(self) -> str:
-        return f"{self.plan.label} · {self.fits or 'none'} fit{'s' * (self.fits == 1)}"
+        if not self.fits:
+            told = _("%(plan)s · none fit")
+        else:
+            told = ngettext(
+                "%(plan)s · %(fits)s fits", "%(plan)s · %(fits)s fit", self.fits
+            )
+        return told % {"plan": self.plan.label, "fits": self.fits}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +129,19 @@ def why_not_offered(plan_slug: str, account: Account) -> str:
     """Say why a plan that staff can see is refused for `account`; empty if it is not."""
     plan = Plan.objects.filter(slug=plan_slug).select_related("gpu_model").first()
     if plan is None:
-        return "This plan is no longer there."
+        return _("This plan is no longer there.")
     if not plan.is_sold:
-        return f"{plan} is no longer sold."
+        return _("%(plan)s is no longer sold.") % {"plan": plan}
     shut = [name for name in gates_of(plan) if not is_available([name], account)]
     if shut:
-        return (
-            f"{plan} is not open to {account}: the flag {shut[0]} is shut for it. "
-            f"Open it to the account or to the tag “{EMPLOYEE_TAG}” under Feature flags."
+        told = _(
+            "%(plan)s is not open to %(account)s: the flag %(flag)s is shut for it. Open "
+            "it to the account or to the tag “%(tag)s” under Feature flags."
         )
+        return told % {
+            "plan": plan,
+            "account": account,
+            "flag": shut[0],
+            "tag": EMPLOYEE_TAG,
+        }
     return ""

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from instances.demand import NumaPolicy, Request
 from inventory.shape import HostRoom
+from inventory.words import msgid, say, say_many
 
 _REMEMBERED = 4096
 # Hosts that a page names one by one.
@@ -27,14 +28,18 @@ class Constraint(StrEnum):
 
 
 _TEXTS = {
-    Constraint.GPU_HOST: "GPU host, kept for plans with cards",
-    Constraint.CARDS: "{have} of {need} cards free",
-    Constraint.CARDS_ON_ONE_NODE: "no node with {need} free cards (most: {have})",
-    Constraint.NODES: "{have} of {need} nodes with enough free cards",
-    Constraint.CORES: "{have} of {need} CPUs free beside the cards",
-    Constraint.MEMORY: "{have} of {need} MiB free beside the cards",
-    Constraint.HUGEPAGES: "{have} of {need} MiB free in hugepages beside the cards",
-    Constraint.TOGETHER: "enough cards, CPUs and memory, but not side by side",
+    Constraint.GPU_HOST: msgid("GPU host, kept for plans with cards"),
+    Constraint.CARDS: msgid("{have} of {need} cards free"),
+    Constraint.CARDS_ON_ONE_NODE: msgid(
+        "no node with {need} free cards (most: {have})"
+    ),
+    Constraint.NODES: msgid("{have} of {need} nodes with enough free cards"),
+    Constraint.CORES: msgid("{have} of {need} CPUs free beside the cards"),
+    Constraint.MEMORY: msgid("{have} of {need} MiB free beside the cards"),
+    Constraint.HUGEPAGES: msgid(
+        "{have} of {need} MiB free in hugepages beside the cards"
+    ),
+    Constraint.TOGETHER: msgid("enough cards, CPUs and memory, but not side by side"),
 }
 
 
@@ -57,10 +62,10 @@ class Failure:
 
     def text(self, least: int, most: int) -> str:
         """Return the words for hosts that have from `least` to `most` of it."""
-        have = str(least) if least == most else f"{least} to {most}"
+        have = _range(str(least), str(most))
         if self.constraint is Constraint.CARDS_ON_ONE_NODE:
             have = str(most)
-        return _TEXTS[self.constraint].format(have=have, need=self.need)
+        return say(_TEXTS[self.constraint]).format(have=have, need=self.need)
 
     def __str__(self) -> str:
         return self.text(self.have, self.have)
@@ -68,7 +73,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Hosts that accept no claims. why: such as "draining".
+    """Hosts that accept no claims. why: such as "draining", as it is to be read.
 
     ages_s: for how long, the shortest and the longest; empty where that is not known.
     """
@@ -87,11 +92,17 @@ class Closed:
     def text(self, least: int, most: int) -> str:
         if not self.ages_s:
             return self.why
-        ages = dict.fromkeys((age_text(least), age_text(most)))
-        return f"{self.why} for {' to '.join(ages)}"
+        ages = _range(age_text(least), age_text(most))
+        return say("{why} for {ages}").format(why=self.why, ages=ages)
 
     def __str__(self) -> str:
         return self.text(min(self.measures), max(self.measures))
+
+
+def _range(least: str, most: str) -> str:
+    if least == most:
+        return least
+    return say("{least} to {most}").format(least=least, most=most)
 
 
 def age_text(seconds: int) -> str:
@@ -120,7 +131,9 @@ class Occupied:
         return str(self)
 
     def __str__(self) -> str:
-        return f"another machine of placement group {self.group} is on it"
+        return say("another machine of placement group {group} is on it").format(
+            group=self.group
+        )
 
 
 Reason = Failure | Closed | Occupied
@@ -164,7 +177,7 @@ class NoFit:
     def __str__(self) -> str:
         """Group hosts by their first reason: "2 hosts: 0 of 1 cards free; 1 host: ..."."""
         if not self.groups:
-            return "no host accepts instances here"
+            return say("no host accepts instances here")
         summed: dict[tuple[str, int], _Sum] = {}
         for group in self.groups:
             first = group.reasons[0]
@@ -185,7 +198,8 @@ class _Sum:
 
     def __str__(self) -> str:
         text = self.reason.text(min(self.measures), max(self.measures))
-        return f"{self.hosts} {'host' if self.hosts == 1 else 'hosts'}: {text}"
+        told = say_many("{hosts} host: {text}", "{hosts} hosts: {text}", self.hosts)
+        return told.format(hosts=self.hosts, text=text)
 
 
 @lru_cache(_REMEMBERED)

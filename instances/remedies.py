@@ -3,11 +3,15 @@
 from collections.abc import Iterator
 from uuid import UUID
 
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
 from instances.changes import Change, ChangeKind, changes_on, smallest
 from instances.fleet_owners import owners_of
 from instances.placement import Request
 from instances.refusal import age_text
-from inventory.closed_hosts import BLOCKED, WITH_AGE, closed_hosts
+from inventory.choices import CardCondition
+from inventory.closed_hosts import BLOCKED, WITH_AGE, closed_hosts, why_text
 from inventory.models import Host, Region
 from inventory.shape import HostRoom, room_in
 from inventory.snapshots import accepting_hosts, contents_of
@@ -54,33 +58,47 @@ def _sentence(change: Change, region: Region) -> str:
         cards = ", ".join(
             f"{c.slot_path} ({_fault(c.condition)})" for c in change.cards
         )
-        what = "card" if change.size == 1 else "cards"
-        return f"Have {what} {cards} of {change.host} made ready."
+        told = ngettext(
+            "Have card %(cards)s of %(host)s made ready.",
+            "Have cards %(cards)s of %(host)s made ready.",
+            change.size,
+        )
+        return told % {"cards": cards, "host": change.host}
     if change.consumer is not None:
-        return f"{_release(change.consumer)} on {change.host}."
-    return f"Add one host more like {change.host}."
+        return _release(change.consumer, change.host)
+    return _("Add one host more like %(host)s.") % {"host": change.host}
 
 
-def _release(consumer: UUID) -> str:
+def _release(consumer: UUID, host: str) -> str:
     owner = owners_of([consumer]).get(consumer)
     if owner is None:
-        return f"Release what {consumer} holds"
-    if owner.instance_id is None:
-        return f"Release {owner.instance}, whose cards are free at once,"
-    return f"Release instance {owner.instance}, whose cards are cleaned then,"
+        told = _("Release what %(holder)s holds on %(host)s.")
+    elif owner.instance_id is None:
+        told = _("Release %(holder)s, whose cards are free at once, on %(host)s.")
+    else:
+        told = _(
+            "Release instance %(holder)s, whose cards are cleaned then, on %(host)s."
+        )
+    return told % {"holder": owner.instance if owner else consumer, "host": host}
 
 
 def _fault(condition: str) -> str:
-    return "an alert prevents its claim" if condition == "ready" else condition
+    if condition == CardCondition.READY:
+        return _("an alert prevents its claim")
+    return str(CardCondition(condition).label)
 
 
 def _open(name: str, region: Region) -> str:
     row = closed_hosts(region).filter(name=name).values("why", "silent_for").first()
     if row is None:
-        return f"Try again: {name} accepts instances by now."
+        return _("Try again: %(host)s accepts instances by now.") % {"host": name}
     if row["why"] == BLOCKED:
-        return f"Resolve the alert or discrepancy that blocks {name}."
+        return _("Resolve the alert or discrepancy that blocks %(host)s.") % {
+            "host": name
+        }
     if row["why"] in WITH_AGE:
         age = age_text(int(row["silent_for"].total_seconds()))
-        return f"Bring {name} back: {row['why']} for {age}."
-    return f"Put {name} back in service: it is {row['why']}."
+        told = _("Bring %(host)s back: %(why)s for %(age)s.")
+        return told % {"host": name, "why": why_text(row["why"]), "age": age}
+    told = _("Put %(host)s back in service: it is %(why)s.")
+    return told % {"host": name, "why": why_text(row["why"])}

@@ -14,6 +14,8 @@ from django.core.mail import EmailMessage, get_connection
 from django.db.models import F
 from django.db.models.functions import Now
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from instances.models import ReportMail
 from instances.reports.catalogue import REPORTS, Report
@@ -72,7 +74,7 @@ def send(week: date, addresses: Sequence[str]) -> None:
     Raises OSError, smtplib's among them, when the server does not take it for anybody.
     """
     EmailMessage(
-        subject=f"gpucloud: the week from {week:%Y-%m-%d}",
+        subject=_("gpucloud: the week from %(day)s") % {"day": week},
         body=body(week),
         to=list(addresses),
         connection=get_connection(timeout=settings.EMAIL_TIMEOUT),
@@ -83,8 +85,11 @@ def body(week: date) -> str:
     """Return the mail's text: each report's address, and the first of its rows."""
     asked = Asked(week, week + timedelta(days=6))
     parts = [
-        f"What the reports say of {asked.since} to {asked.until} (UTC); those on the "
-        "fleet, of now."
+        _(
+            "What the reports say of %(since)s to %(until)s (UTC); those on the fleet, of "
+            "now."
+        )
+        % {"since": asked.since, "until": asked.until}
     ]
     parts += ["\n".join(_lines(report, asked)) for report in REPORTS.values()]
     return "\n\n".join(parts) + "\n"
@@ -97,9 +102,15 @@ def _lines(report: Report, asked: Asked) -> Iterator[str]:
     if table.rows:
         yield from _aligned(table)
     else:
-        yield "  Nothing to tell."
+        yield f"  {_('Nothing to tell.')}"
     if len(table.rows) > ROWS_MAILED:
-        yield f"  and {len(table.rows) - ROWS_MAILED} more rows at that address"
+        more = len(table.rows) - ROWS_MAILED
+        told = ngettext(
+            "and %(rows)s more row at that address",
+            "and %(rows)s more rows at that address",
+            more,
+        )
+        yield f"  {told % {'rows': more}}"
 
 
 def _address(report: Report, asked: Asked) -> str:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from django.db.models import Count
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from instances.demand import NumaPolicy, Request
 from instances.fitting import fit, node_after
 from instances.models import Plan
 from instances.selectors import request_of
-from inventory.closed_hosts import closed_hosts
+from inventory.closed_hosts import closed_hosts, why_text
 from inventory.host_contents import HostContents, NodeContents
 from inventory.models import Region
 from inventory.shape import HostRoom, NodeRoom, nodes_in_order, room_in
@@ -32,7 +34,8 @@ class StrandedCards:
     reason: str
 
     def __str__(self) -> str:
-        return f"node {self.node} of {self.host}: {self.reason}"
+        told = _("node %(node)s of %(host)s: %(reason)s")
+        return told % {"node": self.node, "host": self.host, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ def _closed(region: Region) -> dict[str, int]:
     for row in rows.annotate(hosts=Count("pk")):
         cards = sum(node.card_total for node in room_in(row["free_shape"]).nodes)
         if cards:
-            counts[row["why"]] = counts.get(row["why"], 0) + cards * row["hosts"]
+            why = why_text(row["why"])
+            counts[why] = counts.get(why, 0) + cards * row["hosts"]
     return counts
 
 
@@ -129,12 +133,21 @@ def stranded_on(
         free, node = nodes[index]
         asked = [request for request in requests if request.gpu_model == model]
         count = free.cards_of(model)
-        cards = f"{count} {'card' if count == 1 else 'cards'} free"
-        if left < count:
-            cards += f" ({left} of them of no use)"
         why = _why(model, free, whole[node.number], asked)
-        reason = f"{cards}, {why}"
+        reason = _cards_free(count, left) % {"count": count, "left": left, "why": why}
         yield StrandedCards(contents.name, node.number, model, count, left, reason)
+
+
+def _cards_free(count: int, left: int) -> str:
+    if left < count:
+        return ngettext(
+            "%(count)s card free (%(left)s of them of no use), %(why)s",
+            "%(count)s cards free (%(left)s of them of no use), %(why)s",
+            count,
+        )
+    return ngettext(
+        "%(count)s card free, %(why)s", "%(count)s cards free, %(why)s", count
+    )
 
 
 def _why(
@@ -142,19 +155,29 @@ def _why(
 ) -> str:
     """Name what runs out first for the plan that asks for the fewest cards."""
     if not requests:
-        return f"no plan with {model} is sold"
+        return _("no plan with %(model)s is sold") % {"model": model}
     least = min(requests, key=lambda r: (r.cards, r.vcpus, r.memory_mib))
     if least.numa_policy is NumaPolicy.REQUIRED and free.cards_of(model) < least.cards:
-        return f"the smallest plan takes {least.cards} on one node"
+        return _("the smallest plan takes %(cards)s on one node") % {
+            "cards": least.cards
+        }
     per_card = [request.vcpus / request.cards for request in requests]
     memory_per_card = [request.memory_mib / request.cards for request in requests]
     by_cpus = free.cpus / min(per_card)
     page = least.hugepage_kib
     by_memory = free.memory_in(page) / min(memory_per_card)
     if min(by_cpus, by_memory) >= free.cards_of(model):
-        return f"the smallest plan takes {least.cards} together"
+        return _("the smallest plan takes %(cards)s together") % {"cards": least.cards}
     if by_cpus <= by_memory:
         cores = sum(count for _, count in free.cores)
-        return f"{cores} of {len(whole.cores)} cores left"
+        return _("%(left)s of %(cores)s cores left") % {
+            "left": cores,
+            "cores": len(whole.cores),
+        }
     total = whole.pages.get(page, 0) * page // 1024 if page else whole.memory_mib
-    return f"{free.memory_in(page)} of {total} MiB left" + " in hugepages" * bool(page)
+    told = (
+        _("%(left)s of %(total)s MiB left in hugepages")
+        if page
+        else _("%(left)s of %(total)s MiB left")
+    )
+    return told % {"left": free.memory_in(page), "total": total}

@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Concat
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from flags.models import BetaEnrolment, FlagChange
 from instances.choices import (
@@ -45,7 +46,7 @@ def account_sources(account: Account, may: May) -> list[Source]:
     may: whether somebody has a permission, such as "instances.view_apitoken".
     """
     this = Account.objects.filter(pk=account.pk)
-    sources = [Source(this, "created_at", lambda: "Account made"), by_hand(account)]
+    sources = [Source(this, "created_at", lambda: _("Account made")), by_hand(account)]
     for permission, sources_of, model in _OF_ACCOUNT:
         if may(permission):
             sources += sources_of(model.objects.filter(account=account))
@@ -83,7 +84,10 @@ def _instances(rows: QuerySet[Instance]) -> Iterable[Source]:
     yield Source(
         rows,
         "created_at",
-        lambda label, plan, region: f"{label}: launched as {plan} in {region}",
+        lambda label, plan, region: (
+            _("%(label)s: launched as %(plan)s in %(region)s")
+            % {"label": label, "plan": plan, "region": region}
+        ),
         ("label", "plan__slug", "region__slug"),
         who="created_by",
         page="instances.instance",
@@ -101,7 +105,10 @@ def _reservations(rows: QuerySet[Reservation]) -> Iterable[Source]:
     yield Source(
         rows,
         "created_at",
-        lambda pk, plan, region: f"Reservation {pk}: {plan} in {region}",
+        lambda pk, plan, region: (
+            _("Reservation %(pk)s: %(plan)s in %(region)s")
+            % {"pk": pk, "plan": plan, "region": region}
+        ),
         ("pk", "plan__slug", "region__slug"),
         who="created_by",
         page="instances.reservation",
@@ -109,7 +116,10 @@ def _reservations(rows: QuerySet[Reservation]) -> Iterable[Source]:
     yield Source(
         rows,
         "ended_at",
-        lambda pk, state: f"Reservation {pk}: {ReservationState(state).label}",
+        lambda pk, state: (
+            _("Reservation %(pk)s: %(state)s")
+            % {"pk": pk, "state": ReservationState(state).label}
+        ),
         ("pk", "state"),
         page="instances.reservation",
     )
@@ -119,7 +129,9 @@ def _waits(rows: QuerySet[WaitlistEntry]) -> Iterable[Source]:
     yield Source(
         rows,
         "created_at",
-        lambda plan, region: f"Waits for {plan} in {region}",
+        lambda plan, region: (
+            _("Waits for %(plan)s in %(region)s") % {"plan": plan, "region": region}
+        ),
         ("plan__slug", "region__slug"),
         who="created_by",
         page="instances.waitlistentry",
@@ -128,7 +140,8 @@ def _waits(rows: QuerySet[WaitlistEntry]) -> Iterable[Source]:
         rows,
         "ended_at",
         lambda plan, region, state: (
-            f"Waited for {plan} in {region}: {WaitState(state).label}"
+            _("Waited for %(plan)s in %(region)s: %(state)s")
+            % {"plan": plan, "region": region, "state": WaitState(state).label}
         ),
         ("plan__slug", "region__slug", "state"),
         page="instances.waitlistentry",
@@ -141,8 +154,14 @@ def _usage(rows: QuerySet[UsageInterval]) -> Iterable[Source]:
         rows,
         "starts_at",
         lambda label, plan, price, is_billed: (
-            f"{label}: use of {plan} begins, $ {price} an hour"
-            + ("" if is_billed else ", not billed")
+            (
+                _("%(label)s: use of %(plan)s begins, $ %(price)s an hour")
+                if is_billed
+                else _(
+                    "%(label)s: use of %(plan)s begins, $ %(price)s an hour, not billed"
+                )
+            )
+            % {"label": label, "plan": plan, "price": price}
         ),
         ("instance__label", "plan__slug", "price_hourly", "is_billed"),
         page="instances.usageinterval",
@@ -150,7 +169,9 @@ def _usage(rows: QuerySet[UsageInterval]) -> Iterable[Source]:
     yield Source(
         rows,
         "ends_at",
-        lambda label, plan: f"{label}: use of {plan} ends",
+        lambda label, plan: (
+            _("%(label)s: use of %(plan)s ends") % {"label": label, "plan": plan}
+        ),
         ("instance__label", "plan__slug"),
         page="instances.usageinterval",
     )
@@ -196,13 +217,26 @@ def _trials(rows: QuerySet[Trial]) -> Iterable[Source]:
 
 def _tokens(rows: QuerySet[ApiToken]) -> Iterable[Source]:
     """Return when tokens were issued and revoked: label and first characters, no secret."""
-    for at, word in (("created_at", "issued"), ("revoked_at", "revoked")):
+    for at, told, who in (
+        (
+            "created_at",
+            gettext_noop("API token issued: %(label)s (%(prefix)s…)"),
+            _user("user__username"),
+        ),
+        (
+            "revoked_at",
+            gettext_noop("API token revoked: %(label)s (%(prefix)s…)"),
+            Value(""),
+        ),
+    ):
         yield Source(
             rows,
             at,
-            lambda label, prefix, word=word: f"API token {word}: {label} ({prefix}…)",
+            lambda label, prefix, told=told: (
+                _(told) % {"label": label, "prefix": prefix}
+            ),
             ("label", "prefix"),
-            who=_user("user__username") if word == "issued" else Value(""),
+            who=who,
             page="instances.apitoken",
         )
 
@@ -212,7 +246,12 @@ def _refusals(rows: QuerySet[RefusedDemand]) -> Iterable[Source]:
         rows,
         "at",
         lambda plan, region, reason: (
-            f"Refused: {plan} in {region}, {RefusedDemand.Reason(reason).label}"
+            _("Refused: %(plan)s in %(region)s, %(reason)s")
+            % {
+                "plan": plan,
+                "region": region,
+                "reason": RefusedDemand.Reason(reason).label,
+            }
         ),
         ("plan__slug", "region__slug", "reason"),
         page="instances.refuseddemand",
@@ -223,7 +262,9 @@ def _invoices(rows: QuerySet[Invoice]) -> Iterable[Source]:
     yield Source(
         rows,
         "issued_at",
-        lambda label, total: f"Invoice {label}: $ {total}",
+        lambda label, total: (
+            _("Invoice %(label)s: $ %(total)s") % {"label": label, "total": total}
+        ),
         ("label", "total"),
         page="instances.invoice",
     )
@@ -233,7 +274,7 @@ def _betas(rows: QuerySet[BetaEnrolment]) -> Iterable[Source]:
     yield Source(
         rows,
         "enrolled_at",
-        lambda label: f"Enrolled in the beta {label}",
+        lambda label: _("Enrolled in the beta %(label)s") % {"label": label},
         ("beta__label",),
         who="enrolled_by",
         page="flags.betaenrolment",
@@ -244,11 +285,17 @@ def _flags(account: Account) -> Iterable[Source]:
     """Return when the account itself was put on a flag's list, and taken off."""
     before = Q(before__accounts__contains=[account.pk])
     after = Q(after__accounts__contains=[account.pk])
-    for rows, word in ((after & ~before, "opened to"), (before & ~after, "shut for")):
+    for rows, told in (
+        (
+            after & ~before,
+            gettext_noop("Flag %(name)s: opened to this account by name"),
+        ),
+        (before & ~after, gettext_noop("Flag %(name)s: shut for this account by name")),
+    ):
         yield Source(
             FlagChange.objects.filter(rows),
             "at",
-            lambda name, word=word: f"Flag {name}: {word} this account by name",
+            lambda name, told=told: _(told) % {"name": name},
             ("flag__name",),
             why="reason",
             who="by",
@@ -261,7 +308,10 @@ def _jobs(rows: QuerySet[Job]) -> Iterable[Source]:
     yield Source(
         rows,
         "finished_at",
-        lambda kind, state: f"Job: {JobKind(kind).label} {JobState(state).label}",
+        lambda kind, state: (
+            _("Job: %(kind)s %(state)s")
+            % {"kind": JobKind(kind).label, "state": JobState(state).label}
+        ),
         ("kind", "state"),
         why="public_message",
         who="actor",
@@ -273,7 +323,10 @@ def _events(rows: QuerySet[Event]) -> Iterable[Source]:
     yield Source(
         rows,
         "created_at",
-        lambda action, status: f"Customer's event: {action}, {status}",
+        lambda action, status: (
+            _("Customer's event: %(action)s, %(status)s")
+            % {"action": action, "status": status}
+        ),
         ("action", "status"),
         why="message",
         who=_user("username"),
@@ -285,7 +338,10 @@ def _cards(rows: QuerySet[CardEvent]) -> Iterable[Source]:
     yield Source(
         rows,
         "at",
-        lambda kind, host, slot: f"Card {host} {slot}: {CardEventKind(kind).label}",
+        lambda kind, host, slot: (
+            _("Card %(host)s %(slot)s: %(kind)s")
+            % {"host": host, "slot": slot, "kind": CardEventKind(kind).label}
+        ),
         ("kind", "card__host__name", "card__slot_path"),
         why="reason",
         who="actor",

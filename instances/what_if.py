@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from instances.capacity import rooms_of, sellable_in
 from instances.demand import NumaPolicy, Request
@@ -15,7 +17,7 @@ from inventory.models import Card, GpuModel, Host, Region
 from inventory.shape import HostRoom, room_in, room_of
 from inventory.snapshots import accepting_hosts, contents_of
 
-NEW_PLAN = "new plan"
+NEW_PLAN = gettext_lazy("new plan")
 
 
 _NUMBERS = ("cards", "vcpus", "memory_mib", "numa_nodes", "hugepage_kib")
@@ -65,15 +67,22 @@ def plan_of(text: str) -> Request:
     """
     given: dict[str, str] = {}
     for word in text.split():
-        name, _, value = word.partition("=")
+        name, __, value = word.partition("=")
         if name not in (*_NUMBERS, *_WORDS):
             known = ", ".join((*_NUMBERS, *_WORDS))
-            raise InvalidWhatIf("plan", f"{name!r} is none of {known}.")
+            raise InvalidWhatIf(
+                "plan",
+                _("%(name)s is none of %(known)s.")
+                % {"name": f"{name!r}", "known": known},
+            )
         given[name] = value
     numbers = {name: _number(name, given.get(name, "0")) for name in _NUMBERS}
     policy = given.get("numa_policy", NumaPolicy.PREFERRED)
     if policy not in list(NumaPolicy):
-        raise InvalidWhatIf("plan", f"numa_policy is one of {', '.join(NumaPolicy)}.")
+        raise InvalidWhatIf(
+            "plan",
+            _("numa_policy is one of %(known)s.") % {"known": ", ".join(NumaPolicy)},
+        )
     plan = Plan(
         slug="new",
         label="new",
@@ -93,7 +102,9 @@ def plan_of(text: str) -> Request:
 
 def _number(name: str, text: str) -> int:
     if not text.isdecimal():
-        raise InvalidWhatIf("plan", f"{name}={text}: write a whole number.")
+        raise InvalidWhatIf(
+            "plan", _("%(given)s: write a whole number.") % {"given": f"{name}={text}"}
+        )
     return int(text)
 
 
@@ -111,7 +122,7 @@ def what_if(region: Region, plans: Iterable[Plan], asked: WhatIf) -> list[Outcom
         for slug, request in requests.items()
     ]
     if asked.plan is not None:
-        rows.append(Outcome(NEW_PLAN, None, sellable_in(asked.plan, after)))
+        rows.append(Outcome(str(NEW_PLAN), None, sellable_in(asked.plan, after)))
     return rows
 
 
@@ -130,7 +141,7 @@ def _suppose(
             after[room_of(contents.snapshot(cards))] += 1
     if asked.add_hosts:
         if not asked.like:
-            raise InvalidWhatIf("like", "Name a host that the new ones are like.")
+            raise InvalidWhatIf("like", _("Name a host that the new ones are like."))
         (like,) = _contents(_hosts(region, (asked.like,), "like"))
         after[room_of(like.snapshot(Supposition(is_new=True)))] += asked.add_hosts
     return after
@@ -146,7 +157,11 @@ def _hosts(region: Region, names: Iterable[str], field: str = "drain") -> set[in
         Host.objects.filter(region=region, name__in=wanted).values_list("name", "pk")
     )
     for name in sorted(wanted - set(known)):
-        raise InvalidWhatIf(field, f"{name!r} is no host of {region.slug}.")
+        raise InvalidWhatIf(
+            field,
+            _("%(host)s is no host of %(region)s.")
+            % {"host": f"{name!r}", "region": region.slug},
+        )
     return set(known.values())
 
 
@@ -158,5 +173,9 @@ def _barred(region: Region, card_ids: Iterable[int]) -> dict[int, set[int]]:
         barred.setdefault(host_id, set()).add(card_id)
         wanted.discard(card_id)
     for card_id in sorted(wanted):
-        raise InvalidWhatIf("quarantine", f"{card_id} is no card of {region.slug}.")
+        raise InvalidWhatIf(
+            "quarantine",
+            _("%(card)s is no card of %(region)s.")
+            % {"card": card_id, "region": region.slug},
+        )
     return barred

@@ -13,6 +13,7 @@ from django.db.models import (
     Value,
     When,
 )
+from django.utils.translation import gettext_lazy as _
 
 from inventory.choices import CLEANING_CONDITIONS, GONE_CONDITIONS
 from inventory.models import Card, CardClaim
@@ -28,12 +29,12 @@ class CardState(TextChoices):
     its host does not answer.
     """
 
-    FLEET = "fleet", "in the fleet"
-    USED = "used", "used"
-    FREE = "free", "free"
-    CLEANING = "cleaning", "cleaning"
-    BROKEN = "broken", "broken"
-    UNKNOWN = "unknown", "unknown"
+    FLEET = "fleet", _("in the fleet")
+    USED = "used", _("used")
+    FREE = "free", _("free")
+    CLEANING = "cleaning", _("cleaning")
+    BROKEN = "broken", _("broken")
+    UNKNOWN = "unknown", _("unknown")
 
 
 def with_state(cards: QuerySet[Card]) -> QuerySet[Any]:

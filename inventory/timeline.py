@@ -26,6 +26,8 @@ from django.db.models import (
 )
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Concat, JSONArray
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from inventory.choices import (
     CardCondition,
@@ -197,7 +199,10 @@ def card_sources(card: Card) -> list[Source]:
         Source(
             CardReport.objects.filter(claim__card=card),
             "reported_at",
-            lambda problem: f"Its user says: {ReportedProblem(problem).label}",
+            lambda problem: (
+                _("Its user says: %(problem)s")
+                % {"problem": ReportedProblem(problem).label}
+            ),
             ("problem",),
             "text",
             "reported_by",
@@ -223,11 +228,11 @@ def host_sources(host: Host) -> list[Source]:
     events = CardEvent.objects.filter(_TOLD_OF_HOST)
     on_it = Discrepancy.objects.filter(host=host)
     return [
-        Source(this, "enrolled_at", lambda: "Enrolled", why="libvirt_uri"),
+        Source(this, "enrolled_at", lambda: _("Enrolled"), why="libvirt_uri"),
         Source(
             this.exclude(connection=HostConnection.OK),
             "last_seen_at",
-            lambda: "Last seen: it does not answer since",
+            lambda: _("Last seen: it does not answer since"),
         ),
         _events_on_host(events.filter(card__host=host)),
         # Cards that were here, and went on.
@@ -251,14 +256,17 @@ def by_hand(subject: Model, related: QuerySet[Any] | None = None) -> Source:
     return Source(
         LogEntry.objects.filter(entries),
         "action_time",
-        lambda about, message: f"By hand, {about}: {_log_words(message)}",
+        lambda about, message: (
+            _("By hand, %(about)s: %(message)s")
+            % {"about": about, "message": _log_words(message)}
+        ),
         ("object_repr", "change_message"),
         who=Concat(Value("user:"), "user__username"),
     )
 
 
 def _log_words(message: str) -> str:
-    return str(LogEntry(change_message=message).get_change_message()) or "changed"
+    return str(LogEntry(change_message=message).get_change_message()) or _("changed")
 
 
 _EVENT = ("kind", "from_condition", "to_condition", "host__name", "slot_path")
@@ -277,7 +285,10 @@ def _events_on_host(events: QuerySet[CardEvent]) -> Source:
     return Source(
         events,
         "at",
-        lambda slot, *event: f"Card {slot}: {_event_words(*event)}",
+        lambda slot, *event: (
+            _("Card %(slot)s: %(event)s")
+            % {"slot": slot, "event": _event_words(*event)}
+        ),
         ("card__slot_path", *_EVENT),
         "reason",
         "actor",
@@ -292,11 +303,14 @@ def _check_words(kind: str, outcome: str) -> str:
 
 def observed(rows: QuerySet[Discrepancy]) -> Iterable[Source]:
     """Return when differences between host and rows were found, and when they were gone."""
-    for at, word in (("first_seen_at", "Found"), ("resolved_at", "Settled")):
+    for at, told in (
+        ("first_seen_at", gettext_noop("Found: %(kind)s")),
+        ("resolved_at", gettext_noop("Settled: %(kind)s")),
+    ):
         yield Source(
             rows,
             at,
-            lambda kind, word=word: f"{word}: {DiscrepancyKind(kind).label}",
+            lambda kind, told=told: _(told) % {"kind": DiscrepancyKind(kind).label},
             ("kind",),
             "detail",
             page="inventory.discrepancy",
@@ -306,13 +320,13 @@ def observed(rows: QuerySet[Discrepancy]) -> Iterable[Source]:
 
 def _alerts(rows: QuerySet[Alert]) -> Iterable[Source]:
     for at, word, who in (
-        ("raised_at", "Alert", "source"),
-        ("cleared_at", "Alert cleared", "cleared_by"),
+        ("raised_at", gettext_noop("Alert"), "source"),
+        ("cleared_at", gettext_noop("Alert cleared"), "cleared_by"),
     ):
         yield Source(
             rows,
             at,
-            lambda word=word: word,
+            lambda word=word: _(word),
             why="message",
             who=who,
             page="inventory.alert",

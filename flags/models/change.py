@@ -2,23 +2,24 @@
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
 from flags.models.flag import Flag
 
 
 class ChangeKind(models.TextChoices):
-    CREATED = "created", "created"
-    CHANGED = "changed", "changed"
-    KILLED = "killed", "killed"
-    TAKEN_BACK = "taken_back", "kill taken back"
+    CREATED = "created", _("created")
+    CHANGED = "changed", _("changed")
+    KILLED = "killed", _("killed")
+    TAKEN_BACK = "taken_back", _("kill taken back")
 
 
 class ProposalState(models.TextChoices):
-    WAITING = "waiting", "waits for a second person"
-    SCHEDULED = "scheduled", "scheduled"
-    APPLIED = "applied", "applied"
-    CANCELLED = "cancelled", "cancelled"
-    OUTDATED = "outdated", "outdated"
+    WAITING = "waiting", _("waits for a second person")
+    SCHEDULED = "scheduled", _("scheduled")
+    APPLIED = "applied", _("applied")
+    CANCELLED = "cancelled", _("cancelled")
+    OUTDATED = "outdated", _("outdated")
 
 
 OPEN_STATES = (ProposalState.WAITING, ProposalState.SCHEDULED)

@@ -9,6 +9,8 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from gpucloud_site.figures import open_jobs
 from instances.heartbeats import WORKERS
@@ -40,7 +42,7 @@ def health(names: Iterable[str] = ()) -> list[Part]:
     missing = ""
     for name in PARTS:
         if missing:
-            part = Part(name, False, f"not known: see {missing}")
+            part = Part(name, False, _("not known: see %(part)s") % {"part": missing})
         else:
             part = _look(name)
             missing = name if name in _BASIS and not part.is_well else ""
@@ -57,27 +59,33 @@ def _look(name: str) -> Part:
         return Part(
             name,
             False,
-            f"the database does not answer ({type(error).__name__})",
-            "Start PostgreSQL, or correct DATABASE_URL.",
+            _("the database does not answer (%(error)s)")
+            % {"error": type(error).__name__},
+            _("Start PostgreSQL, or correct DATABASE_URL."),
         )
 
 
 def _database() -> Part:
     clock()
-    return Part("database", True, "answers")
+    return Part("database", True, _("answers"))
 
 
 def _migrations() -> Part:
     applied = set(MigrationRecorder(connection).applied_migrations())
     missing = sorted(_known_migrations() - applied)
     if not missing:
-        return Part("migrations", True, "all applied")
+        return Part("migrations", True, _("all applied"))
     app, name = missing[0]
     return Part(
         "migrations",
         False,
-        f"{len(missing)} of this release are not applied, first {app}.{name}",
-        "Run manage.py migrate.",
+        ngettext(
+            "%(number)s of this release is not applied, first %(first)s",
+            "%(number)s of this release are not applied, first %(first)s",
+            len(missing),
+        )
+        % {"number": len(missing), "first": f"{app}.{name}"},
+        _("Run manage.py migrate."),
     )
 
 
@@ -89,15 +97,18 @@ def _known_migrations() -> frozenset[tuple[str, str]]:
 
 def _workers() -> Part:
     last = Heartbeat.objects.filter(part=WORKERS).first()
-    start = (
+    start = _(
         "Start a cluster: manage.py run_workers. If one runs, its log tells why it stands "
         "still; if all its workers are busy, raise GPUCLOUD_WORKERS."
     )
     if last is None:
-        return Part(WORKERS, False, "none has ever worked", start)
+        return Part(WORKERS, False, _("none has ever worked"), start)
     now = clock()
     silent_s = (now - last.at).total_seconds()
-    text = f"last at work {age_of(last.at, now)} ago ({last.by})"
+    text = _("last at work %(age)s ago (%(who)s)") % {
+        "age": age_of(last.at, now),
+        "who": last.by,
+    }
     if silent_s <= WORKERS_SILENT_S:
         return Part(WORKERS, True, text)
     return Part(WORKERS, False, text, start)
@@ -107,18 +118,22 @@ def _jobs() -> Part:
     now = clock()
     oldest = waiting_jobs().order_by("created_at").first()
     if oldest is None:
-        return Part(
-            "jobs", True, f"{open_jobs().count()} open, none waits for a worker"
-        )
-    text = f"{oldest} waits for a worker for {age_of(oldest.created_at, now)}"
+        told = _("%(jobs)s open, none waits for a worker")
+        return Part("jobs", True, told % {"jobs": open_jobs().count()})
+    text = _("%(job)s waits for a worker for %(age)s") % {
+        "job": oldest,
+        "age": age_of(oldest.created_at, now),
+    }
     if (now - oldest.created_at).total_seconds() <= JOB_WAITS_S:
         return Part("jobs", True, text)
     return Part(
         "jobs",
         False,
         text,
-        "Workers are too few or busy with hosts that do not answer: raise "
-        "GPUCLOUD_WORKERS, start more clusters, and see which hosts are silent.",
+        _(
+            "Workers are too few or busy with hosts that do not answer: raise "
+            "GPUCLOUD_WORKERS, start more clusters, and see which hosts are silent."
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -41,7 +41,7 @@ class ApiTokenInline(ReadOnlyInline):
 class AccountAdmin(ModelAdmin):
     list_display = ("name", "email", "tags", "member_count", "created_at")
     search_fields = ("name", "email", "tags")
-    search_help_text = "Name, address or tag"
+    search_help_text = _("Name, address or tag")
     fields = ("name", "email", "tags", "members")
     autocomplete_fields = ("members",)
     formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
@@ -75,7 +75,7 @@ class AccountAdmin(ModelAdmin):
             context.update(account_page(request, account))
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @display(description="members", ordering="member_total")
+    @display(description=_("members"), ordering="member_total")
     def member_count(self, account: Any) -> int:
         return int(account.member_total)
 
@@ -87,15 +87,17 @@ class AccountAdmin(ModelAdmin):
         )
 
     @action(
-        description="Reserve",
+        description=_("Reserve"),
         icon="lock_clock",
         permissions=["reserve"],
-        attrs={"aria-label": "Reserve capacity for this account"},
+        attrs={"aria-label": _("Reserve capacity for this account")},
         dialog={
-            "title": "Reserve capacity",
-            "description": "Cards, cores and memory are held, and count in the quota.",
+            "title": _("Reserve capacity"),
+            "description": _(
+                "Cards, cores and memory are held, and count in the quota."
+            ),
             "form_class": ReserveForm,
-            "form_submit_text": "Reserve",
+            "form_submit_text": _("Reserve"),
         },
     )
     def reserve(
@@ -111,15 +113,15 @@ class AccountAdmin(ModelAdmin):
         )
 
     @action(
-        description=gettext_lazy("Grant a trial"),
+        description=_("Grant a trial"),
         icon="redeem",
         permissions=["grant_trial"],
-        attrs={"aria-label": gettext_lazy("Grant this account a trial")},
+        attrs={"aria-label": _("Grant this account a trial")},
         dialog={
-            "title": gettext_lazy("Grant a trial"),
-            "description": gettext_lazy("What is used within it is not billed."),
+            "title": _("Grant a trial"),
+            "description": _("What is used within it is not billed."),
             "form_class": GrantForm,
-            "form_submit_text": gettext_lazy("Grant"),
+            "form_submit_text": _("Grant"),
         },
     )
     def grant_trial(
@@ -140,10 +142,10 @@ class AccountAdmin(ModelAdmin):
         return request.user.has_perm("instances.add_instance")
 
     @action(
-        description="Launch",
+        description=_("Launch"),
         icon="rocket_launch",
         permissions=["launch"],
-        attrs={"aria-label": "Launch an instance for this account"},
+        attrs={"aria-label": _("Launch an instance for this account")},
     )
     def launch_for(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return redirect(
@@ -151,15 +153,15 @@ class AccountAdmin(ModelAdmin):
         )
 
     @action(
-        description="Issue token",
+        description=_("Issue token"),
         icon="key",
         permissions=["issue_token"],
-        attrs={"aria-label": "Issue an API token"},
+        attrs={"aria-label": _("Issue an API token")},
         dialog={
-            "title": "Issue an API token",
-            "description": "Its secret is shown once, on the next page.",
+            "title": _("Issue an API token"),
+            "description": _("Its secret is shown once, on the next page."),
             "form_class": IssueTokenForm,
-            "form_submit_text": "Issue",
+            "form_submit_text": _("Issue"),
         },
     )
     def issue_token(

@@ -9,6 +9,8 @@ from django.db import transaction
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from instances.models import Plan
@@ -20,10 +22,8 @@ from inventory.models import Region
 PERMISSIONS = ("inventory.view_host", "inventory.view_card", "instances.view_plan")
 
 
-def _text(help_text: str) -> forms.CharField:
-    return forms.CharField(
-        required=False, widget=UnfoldAdminTextInputWidget(), help_text=help_text
-    )
+def _text(**texts: Any) -> forms.CharField:
+    return forms.CharField(required=False, widget=UnfoldAdminTextInputWidget(), **texts)
 
 
 class WhatIfForm(forms.Form):
@@ -34,23 +34,39 @@ class WhatIfForm(forms.Form):
         to_field_name="slug",
         empty_label=None,
         widget=UnfoldAdminSelectWidget(),
+        label=gettext_lazy("Region"),
     )
     add_hosts = forms.IntegerField(
         required=False,
         min_value=0,
         max_value=100_000,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="How many hosts more.",
+        help_text=gettext_lazy("How many hosts more."),
+        label=gettext_lazy("Add hosts"),
     )
-    like = _text("The host that they are like, by name.")
-    drain = _text("Hosts to drain, by name, with spaces between them.")
-    quarantine = _text("Cards to quarantine, by id, with spaces between them.")
-    plan = _text("A new plan: cards=2 gpu_model=rtx6000 vcpus=8 memory_mib=65536")
+    like = _text(
+        label=gettext_lazy("Like"),
+        help_text=gettext_lazy("The host that they are like, by name."),
+    )
+    drain = _text(
+        label=gettext_lazy("Drain"),
+        help_text=gettext_lazy("Hosts to drain, by name, with spaces between them."),
+    )
+    quarantine = _text(
+        label=gettext_lazy("Quarantine"),
+        help_text=gettext_lazy("Cards to quarantine, by id, with spaces between them."),
+    )
+    plan = _text(
+        label=gettext_lazy("Plan"),
+        help_text=gettext_lazy(
+            "A new plan: cards=2 gpu_model=rtx6000 vcpus=8 memory_mib=65536"
+        ),
+    )
 
     def clean_quarantine(self) -> tuple[int, ...]:
         words = self.cleaned_data["quarantine"].split()
         if not all(word.isdecimal() for word in words):
-            raise forms.ValidationError("Write the ids of cards, such as 17 18.")
+            raise forms.ValidationError(_("Write the ids of cards, such as 17 18."))
         return tuple(map(int, words))
 
     def asked(self) -> WhatIf:
@@ -80,7 +96,7 @@ def capacity_page(request: HttpRequest) -> HttpResponse:
     form = WhatIfForm(given)
     context: dict[str, Any] = {
         **admin.site.each_context(request),
-        "title": "Capacity",
+        "title": _("Capacity"),
         "form": form,
     }
     if form.is_valid():

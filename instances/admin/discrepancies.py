@@ -10,6 +10,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
@@ -48,7 +50,7 @@ from inventory.card_moves import accept_move
 from inventory.choices import DiscrepancyKind, HostConnection, HostPolicy
 from inventory.exceptions import InventoryError
 from inventory.models import Discrepancy, Host
-from inventory.remedies import REMEDIES
+from inventory.remedies import remedy_of
 
 
 class OpenDiscrepancyFilter(OpenFilter):
@@ -70,7 +72,7 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
     list_filter = (OpenDiscrepancyFilter, "kind", "prevents_claims", "host__region")
     list_select_related = ("host",)
     search_fields = ("host__name", "subject", "detail", "consumer")
-    search_help_text = "Host, address, domain or holder"
+    search_help_text = gettext_lazy("Host, address, domain or holder")
     change_form_template = "admin/inventory/discrepancy/page.html"
     fields = (
         ("kind", "prevents_claims"),
@@ -94,7 +96,7 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         row = kwargs.get("obj")
         if row is not None:
-            context["remedy"] = REMEDIES[DiscrepancyKind(row.kind)]
+            context["remedy"] = remedy_of(DiscrepancyKind(row.kind))
             if row.consumer:
                 context["holder_name"] = holder_names([row.consumer])[row.consumer]
         return super().render_change_form(request, context, *args, **kwargs)
@@ -147,15 +149,17 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         return may_force_release(request, row.consumer)
 
     @action(
-        description="Look again",
+        description=gettext_lazy("Look again"),
         icon="sync",
         permissions=["look_again"],
-        attrs={"aria-label": "Look at this host again now"},
+        attrs={"aria-label": gettext_lazy("Look at this host again now")},
         dialog={
-            "title": "Look at this host again now",
-            "description": "It is asked for all its cards and domains; that may take a minute.",
+            "title": gettext_lazy("Look at this host again now"),
+            "description": gettext_lazy(
+                "It is asked for all its cards and domains; that may take a minute."
+            ),
             "form_class": BaseDialogForm,
-            "form_submit_text": "Look again",
+            "form_submit_text": gettext_lazy("Look again"),
         },
     )
     def look_again(
@@ -164,31 +168,40 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         row = object_or_404(self, request, object_id)
         url = _url(row)
         if row.host.policy == HostPolicy.RETIRED:
-            return leave_dialog(request, url, refused=f"{row.host} is retired.")
+            return leave_dialog(
+                request, url, refused=_("%(host)s is retired.") % {"host": row.host}
+            )
         tasks.reconcile_host(row.host_id)
         host = Host.objects.get(pk=row.host_id)
         if host.connection != HostConnection.OK:
             return leave_dialog(
-                request, url, refused=f"{host} does not answer, or not as itself."
+                request,
+                url,
+                refused=_("%(host)s does not answer, or not as itself.")
+                % {"host": host},
             )
         row.refresh_from_db()
-        done = "It is still so." if row.resolved_at is None else "It is over."
-        return leave_dialog(request, url, done=f"{host} was looked at. {done}")
+        done = _("It is still so.") if row.resolved_at is None else _("It is over.")
+        return leave_dialog(
+            request,
+            url,
+            done=_("%(host)s was looked at. %(done)s") % {"host": host, "done": done},
+        )
 
     @action(
-        description="Accept the move",
+        description=gettext_lazy("Accept the move"),
         icon="move_down",
         variant=ActionVariant.PRIMARY,
         permissions=["accept_move"],
-        attrs={"aria-label": "Accept that this card has moved"},
+        attrs={"aria-label": gettext_lazy("Accept that this card has moved")},
         dialog={
-            "title": "Accept that this card has moved",
-            "description": (
+            "title": gettext_lazy("Accept that this card has moved"),
+            "description": gettext_lazy(
                 "The host is asked for it once more. Its address, node and functions are "
                 "taken over; it is checked before it is sold."
             ),
             "form_class": ReasonForm,
-            "form_submit_text": "Accept the move",
+            "form_submit_text": gettext_lazy("Accept the move"),
         },
     )
     def accept_move(
@@ -196,7 +209,7 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         row = object_or_404(self, request, object_id)
         if not _is_move(row):
-            return leave_dialog(request, _url(row), refused="It is about no move.")
+            return leave_dialog(request, _url(row), refused=_("It is about no move."))
         try:
             card = accept_move(
                 row.card_id, row.host_id, row.subject, actor_with_reason(request, form)
@@ -206,19 +219,26 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         self.log_change(request, row, f"Move accepted. {form.cleaned_data['reason']}")
         url = reverse("admin:inventory_card_change", args=[card.pk])
         condition = card.get_condition_display()
-        return leave_dialog(request, url, done=f"{card} is {condition} now.")
+        return leave_dialog(
+            request,
+            url,
+            done=_("%(card)s is %(condition)s now.")
+            % {"card": card, "condition": condition},
+        )
 
     @action(
-        description="Remove the check guest",
+        description=gettext_lazy("Remove the check guest"),
         icon="delete_sweep",
         variant=ActionVariant.PRIMARY,
         permissions=["remove_guest"],
-        attrs={"aria-label": "Remove the check guest that was left over"},
+        attrs={"aria-label": gettext_lazy("Remove the check guest that was left over")},
         dialog={
-            "title": "Remove the check guest that was left over",
-            "description": "A guest of ours, with this card alone, that no check uses.",
+            "title": gettext_lazy("Remove the check guest that was left over"),
+            "description": gettext_lazy(
+                "A guest of ours, with this card alone, that no check uses."
+            ),
             "form_class": ReasonForm,
-            "form_submit_text": "Remove",
+            "form_submit_text": gettext_lazy("Remove"),
         },
     )
     def remove_guest(
@@ -227,14 +247,16 @@ class DiscrepancyAdmin(ReadOnlyAdmin):
         row = object_or_404(self, request, object_id)
         if not is_check_guest(row):
             return leave_dialog(
-                request, _url(row), refused="It is no check guest of ours."
+                request, _url(row), refused=_("It is no check guest of ours.")
             )
         try:
             job = remove_check_guest(row.card_id, staff_actor(request))
         except InstancesError as error:
             return leave_dialog(request, _url(row), refused=str(error))
         self.log_change(request, row, f"{job}. {form.cleaned_data['reason']}")
-        return leave_dialog(request, _url(row), done=f"{job} is queued.")
+        return leave_dialog(
+            request, _url(row), done=_("%(job)s is queued.") % {"job": job}
+        )
 
     @action(**FORCE_RELEASE)
     def force_release(

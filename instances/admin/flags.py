@@ -45,15 +45,24 @@ from inventory.admin.read_only import ReadOnlyAdmin, ReadOnlyInline
 
 _LINK = '<a class="gc-link" href="{}">{}</a>'
 _WITHOUT_A_TIME = ("name", "note", "reason")
-_STATE_COLOURS = {"killed": "danger", "everyone": "success", "off": "warning"}
+# Of each stage its colour; None is a label without one.
+_STAGE_COLOURS = {
+    "killed": "danger",
+    "everyone": "success",
+    "off": "warning",
+    "list": None,
+}
 
 
 class FlagForm(forms.ModelForm, PlannedForm):
     everyone = forms.NullBooleanField(
         required=False,
         widget=UnfoldAdminNullBooleanSelectWidget(),
-        help_text="Off is for a product that is not to be sold. What must stop at once is "
-        "killed: that keeps all this for when it is taken back.",
+        help_text=gettext_lazy(
+            "Off is for a product that is not to be sold. What must stop at once is "
+            "killed: that keeps all this for when it is taken back."
+        ),
+        label=gettext_lazy("Everyone"),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,9 +72,9 @@ class FlagForm(forms.ModelForm, PlannedForm):
         widget = self.fields["everyone"].widget
         assert isinstance(widget, forms.NullBooleanSelect)  # noqa: S101
         widget.choices = [
-            ("unknown", "By list: percentage, accounts, tags and betas"),
-            ("true", "On for everyone: launched"),
-            ("false", "Off for everyone, whoever is listed"),
+            ("unknown", _("By list: percentage, accounts, tags and betas")),
+            ("true", _("On for everyone: launched")),
+            ("false", _("Off for everyone, whoever is listed")),
         ]
 
     def clean_everyone(self) -> bool | None:
@@ -90,14 +99,14 @@ class FlagProposalInline(ReadOnlyInline):
     fields = ("state", "kind", "changes", "reason", "proposed_by", "due_at")
     readonly_fields = fields
     show_change_link = True
-    verbose_name_plural = "planned, and what became of it"
+    verbose_name_plural = gettext_lazy("planned, and what became of it")
 
 
 class FlagChangeInline(ReadOnlyInline):
     model = FlagChange
     fields = ("at", "kind", "by", "approved_by", "reason", "before", "after")
     readonly_fields = fields
-    verbose_name_plural = "changes"
+    verbose_name_plural = gettext_lazy("changes")
 
 
 class LaunchDecisionInline(ReadOnlyInline):
@@ -115,7 +124,7 @@ class FlagAdmin(ModelAdmin):
     form = FlagForm
     list_display = (
         "name",
-        "stage",
+        "shown_stage",
         "account_percent",
         "account_tags",
         "note",
@@ -156,13 +165,17 @@ class FlagAdmin(ModelAdmin):
         # Its changes are history, and plans name it.
         return False
 
-    @display(description="state", ordering="everyone", label=_STATE_COLOURS)
-    def stage(self, flag: Flag) -> str:
-        if flag.is_killed:
-            return "killed"
-        return {True: "everyone", False: "off", None: "by list"}[flag.everyone]
+    @display(
+        description=gettext_lazy("state"), ordering="everyone", label=_STAGE_COLOURS
+    )
+    def shown_stage(self, flag: Flag) -> tuple[str, str]:
+        return _stage(flag)
 
-    @display(description="refused by kills")
+    @display(description=gettext_lazy("state"))
+    def stage(self, flag: Flag) -> str:
+        return _stage(flag)[1]
+
+    @display(description=gettext_lazy("refused by kills"))
     def refused(self, flag: Flag) -> str:
         """Return how often a kill refused what the account would have had."""
         rows = RefusedDemand.objects.filter(
@@ -172,12 +185,13 @@ class FlagAdmin(ModelAdmin):
             times=Count("pk"), accounts=Count("account", distinct=True), last=Max("at")
         )
         if not counted["times"]:
-            return "none"
+            return _("none")
         return format_html(
-            '<a href="{}?q={}">{} times, {} accounts, last at {} UTC</a>',
+            '<a href="{}?q={}">{}</a>',
             reverse("admin:instances_refuseddemand_changelist"),
-            *(flag.name, counted["times"], counted["accounts"]),
-            f"{counted['last']:%Y-%m-%d %H:%M:%S}",
+            flag.name,
+            _("%(times)s times, %(accounts)s accounts, last at %(last)s UTC")
+            % {**counted, "last": f"{counted['last']:%Y-%m-%d %H:%M:%S}"},
         )
 
     @display(description=gettext_lazy("readiness"))
@@ -195,7 +209,9 @@ class FlagAdmin(ModelAdmin):
         try:
             return super().changeform_view(request, *args, **kwargs)
         except ChangeRefused as error:
-            messages.error(request, f"Nothing was changed. {error}")
+            messages.error(
+                request, _("Nothing was changed. %(error)s") % {"error": error}
+            )
             return redirect(request.path)
 
     def save_model(
@@ -207,7 +223,7 @@ class FlagAdmin(ModelAdmin):
             return
         wanted = form.changes()
         if not wanted:
-            raise ChangeRefused("All is as it was.")
+            raise ChangeRefused(_("All is as it was."))
         done = changes.change(obj.pk, wanted, why, form.cleaned_data["due_at"])
         self.message_user(request, outcome(done), messages.SUCCESS)
 
@@ -232,17 +248,19 @@ class FlagAdmin(ModelAdmin):
         return request.method == "POST" or not flag.is_killed
 
     @action(
-        description="Kill",
+        description=gettext_lazy("Kill"),
         icon="power_settings_new",
         variant=ActionVariant.DANGER,
         permissions=["kill"],
-        attrs={"aria-label": "Kill this flag", "role": "button"},
+        attrs={"aria-label": gettext_lazy("Kill this flag"), "role": "button"},
         dialog={
-            "title": "Shut it for everybody, at once?",
-            "description": "No claim is made after it, also not by work that waits. "
-            "Machines that run go on. What is planned for the flag is cancelled.",
+            "title": gettext_lazy("Shut it for everybody, at once?"),
+            "description": gettext_lazy(
+                "No claim is made after it, also not by work that waits. "
+                "Machines that run go on. What is planned for the flag is cancelled."
+            ),
             "form_class": ReasonForm,
-            "form_submit_text": "Kill",
+            "form_submit_text": gettext_lazy("Kill"),
             "submit_variant": "danger",
         },
     )
@@ -267,14 +285,14 @@ class FlagAdmin(ModelAdmin):
         return request.method == "POST" or flag.is_killed
 
     @action(
-        description="Take the kill back",
+        description=gettext_lazy("Take the kill back"),
         icon="undo",
         permissions=["take_back"],
-        attrs={"aria-label": "Take the kill back", "role": "button"},
+        attrs={"aria-label": gettext_lazy("Take the kill back"), "role": "button"},
         dialog={
-            "title": "Have it as it was before the kill?",
+            "title": gettext_lazy("Have it as it was before the kill?"),
             "form_class": ReasonForm,
-            "form_submit_text": "Take back",
+            "form_submit_text": gettext_lazy("Take back"),
         },
     )
     def take_back(
@@ -288,6 +306,15 @@ class FlagAdmin(ModelAdmin):
             return leave_dialog(request, _url(flag), refused=str(error))
         self.log_change(request, flag, f"Kill taken back: {why.reason}")
         return leave_dialog(request, _url(flag), done=outcome(done))
+
+
+def _stage(flag: Flag) -> tuple[str, str]:
+    """Return a key of _STAGE_COLOURS, and how people say it."""
+    if flag.is_killed:
+        return "killed", _("killed")
+    if flag.everyone is None:
+        return "list", _("by list")
+    return ("everyone", _("everyone")) if flag.everyone else ("off", _("off"))
 
 
 def _url(flag: Flag) -> str:
@@ -354,14 +381,14 @@ class FlagProposalAdmin(ReadOnlyAdmin):
         return request.method == "POST" or row.state in states
 
     @action(
-        description="Approve",
+        description=gettext_lazy("Approve"),
         icon="check",
         permissions=["approve"],
-        attrs={"aria-label": "Approve this change", "role": "button"},
+        attrs={"aria-label": gettext_lazy("Approve this change"), "role": "button"},
         dialog={
-            "title": "Approve it as the second person?",
+            "title": gettext_lazy("Approve it as the second person?"),
             "form_class": BaseDialogForm,
-            "form_submit_text": "Approve",
+            "form_submit_text": gettext_lazy("Approve"),
         },
     )
     def approve(
@@ -378,15 +405,15 @@ class FlagProposalAdmin(ReadOnlyAdmin):
         )
 
     @action(
-        description="Cancel",
+        description=gettext_lazy("Cancel"),
         icon="close",
         variant=ActionVariant.DANGER,
         permissions=["cancel"],
-        attrs={"aria-label": "Cancel this change", "role": "button"},
+        attrs={"aria-label": gettext_lazy("Cancel this change"), "role": "button"},
         dialog={
-            "title": "Have it not made?",
+            "title": gettext_lazy("Have it not made?"),
             "form_class": BaseDialogForm,
-            "form_submit_text": "Cancel the change",
+            "form_submit_text": gettext_lazy("Cancel the change"),
             "submit_variant": "danger",
         },
     )
@@ -399,4 +426,6 @@ class FlagProposalAdmin(ReadOnlyAdmin):
         except ChangeRefused as error:
             return leave_dialog(request, _url(row.flag), refused=str(error))
         self.log_change(request, row, "Cancelled")
-        return leave_dialog(request, _url(row.flag), done=f"{row}: cancelled.")
+        return leave_dialog(
+            request, _url(row.flag), done=_("%(row)s: cancelled.") % {"row": row}
+        )

@@ -13,13 +13,16 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from instances.admin.capacity_page import regions_by_size
 from instances.fleet_map import MapCard, MapHost, fleet_map
+from instances.fleet_owners import Owner
 from instances.models import Plan
 from inventory.card_states import CardState, in_state
-from inventory.choices import HostPolicy
+from inventory.choices import CardCondition, HostPolicy
 from inventory.ledger_audit import read_one_moment
 from inventory.models import Card, GpuModel, Host, Region
 
@@ -40,28 +43,37 @@ _BY_STATE, _BY_OWNER = "state", "owner"
 class FleetForm(forms.Form):
     """regions: those to choose from, not empty; what is chosen is looked up among them."""
 
-    region = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
+    region = forms.ChoiceField(
+        widget=UnfoldAdminSelectWidget(),
+        label=gettext_lazy("Region"),
+    )
     model = forms.ChoiceField(
         required=False,
-        label="With a card of model",
+        label=gettext_lazy("With a card of model"),
         widget=UnfoldAdminSelectWidget(),
     )
     state = forms.ChoiceField(
-        choices=[("", "any"), *((state, state.label) for state in SYMBOLS)],
+        choices=[
+            ("", gettext_lazy("any")),
+            *((state, state.label) for state in SYMBOLS),
+        ],
         required=False,
-        label="With a card that is",
+        label=gettext_lazy("With a card that is"),
         widget=UnfoldAdminSelectWidget(),
     )
     host = forms.CharField(
         required=False,
         max_length=50,
-        label="Host's name has",
+        label=gettext_lazy("Host's name has"),
         widget=UnfoldAdminTextInputWidget(),
     )
     colour = forms.ChoiceField(
-        choices=[(_BY_STATE, "state"), (_BY_OWNER, "owner")],
+        choices=[
+            (_BY_STATE, gettext_lazy("state")),
+            (_BY_OWNER, gettext_lazy("owner")),
+        ],
         required=False,
-        label="Show by",
+        label=gettext_lazy("Show by"),
         widget=UnfoldAdminSelectWidget(),
     )
 
@@ -70,7 +82,7 @@ class FleetForm(forms.Form):
         self._regions = {region.slug: region for region in regions}
         models = GpuModel.objects.values_list("slug", "name")
         self._offer("region", sorted((s, str(r)) for s, r in self._regions.items()))
-        self._offer("model", [("", "any"), *models])
+        self._offer("model", [("", _("any")), *models])
 
     def _offer(self, name: str, options: list[tuple[str, str]]) -> None:
         field = self.fields[name]
@@ -123,7 +135,7 @@ def fleet_page(request: HttpRequest) -> HttpResponse:
     form = FleetForm(regions, given)
     context: dict[str, Any] = {
         **admin.site.each_context(request),
-        "title": "Fleet map",
+        "title": _("Fleet map"),
         "form": form,
         "symbols": [(SYMBOLS[state], state.label, state) for state in SYMBOLS],
         "query": urlencode({k: v for k, v in given.items() if k != "page"}),
@@ -151,8 +163,13 @@ def _shown(row: MapHost, names: bool, by_owner: bool) -> dict[str, Any]:
             {
                 "number": node.number,
                 "cells": [_cell(card, names, by_owner) for card in node.cards],
-                "cores": f"{node.cores_free} of {node.cores}",
-                "memory": f"{_gib(node.memory_free_mib)} of {_gib(node.memory_mib)} GiB",
+                "cores": _("%(free)s of %(cores)s")
+                % {"free": node.cores_free, "cores": node.cores},
+                "memory": _("%(free)s of %(memory)s GiB")
+                % {
+                    "free": _gib(node.memory_free_mib),
+                    "memory": _gib(node.memory_mib),
+                },
                 "stranded": node.stranded,
             }
             for node in row.nodes
@@ -164,13 +181,26 @@ def _gib(mib: int) -> str:
     return f"{mib / 1024:.1f}".removesuffix(".0")
 
 
+def _cell_text(card: MapCard, state: CardState, owner: Owner | None) -> str:
+    told = {"card": card.model, "slot": card.slot_path, "state": state.label}
+    if state is CardState.USED and owner:
+        return _("%(card)s in %(slot)s: %(state)s by %(instance)s of %(account)s") % {
+            **told,
+            "instance": owner.instance,
+            "account": owner.account,
+        }
+    if state is CardState.FREE:
+        return _("%(card)s in %(slot)s: %(state)s") % told
+    condition = CardCondition(card.condition).label
+    return _("%(card)s in %(slot)s: %(state)s (%(condition)s)") % {
+        **told,
+        "condition": condition,
+    }
+
+
 def _cell(card: MapCard, names: bool, by_owner: bool) -> Cell:
     state = CardState(card.state)
-    text = f"{card.model} in {card.slot_path}: {state.label}"
-    if state is CardState.USED and names and card.owner:
-        text += f" by {card.owner.instance} of {card.owner.account}"
-    elif state is not CardState.FREE:
-        text += f" ({card.condition})"
+    text = _cell_text(card, state, card.owner if names else None)
     style = f"gc-card-{state}"
     mark = SYMBOLS[state]
     if by_owner and card.owner:

@@ -6,6 +6,8 @@ from uuid import UUID
 from django import forms
 from django.db.models import Exists, Q
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -27,33 +29,40 @@ class ForceReleaseForm(ReasonForm):
     reason = forms.CharField(
         max_length=180,
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-        help_text="Kept for ever, and shown to whoever looks at this next.",
+        help_text=gettext_lazy(
+            "Kept for ever, and shown to whoever looks at this next."
+        ),
+        label=gettext_lazy("Reason"),
     )
     proof = forms.CharField(
-        label="Proof that it no longer runs",
+        label=gettext_lazy("Proof that it no longer runs"),
         max_length=180,
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-        help_text="Needed if the host does not answer; such as: host switched off, its "
-        "disks destroyed.",
+        help_text=gettext_lazy(
+            "Needed if the host does not answer; such as: host switched off, its "
+            "disks destroyed."
+        ),
     )
 
 
 FORCE_RELEASE: dict[str, Any] = {
-    "description": "Force release",
+    "description": gettext_lazy("Force release"),
     "icon": "lock_open",
     "variant": ActionVariant.DANGER,
     "permissions": ["force_release"],
-    "attrs": {"aria-label": "Force the release of what a lost machine holds"},
+    "attrs": {
+        "aria-label": gettext_lazy("Force the release of what a lost machine holds")
+    },
     "dialog": {
-        "title": "Force the release of what a lost machine holds?",
-        "description": (
+        "title": gettext_lazy("Force the release of what a lost machine holds?"),
+        "description": gettext_lazy(
             "The host is asked first: while it has the domain, nothing is released. If it "
             "does not answer, it must be in maintenance, and your proof counts. The "
             "instance ends, and its cards are scrubbed before they are sold."
         ),
         "form_class": ForceReleaseForm,
-        "form_submit_text": "Force release",
+        "form_submit_text": gettext_lazy("Force release"),
         "submit_variant": "danger",
     },
 }
@@ -93,7 +102,9 @@ def force_release_dialog(
     Blocks on the host up to the driver's deadlines.
     """
     if consumer is None:
-        return leave_dialog(request, to, refused=f"{row} is about no claim.")
+        return leave_dialog(
+            request, to, refused=_("%(row)s is about no claim.") % {"row": row}
+        )
     order = ReleaseOrder(
         consumer,
         staff_actor(request),
@@ -108,5 +119,5 @@ def force_release_dialog(
     told = "; ".join(filter(None, (order.reason, order.proof)))
     admin.log_change(request, row, f"Claims of {consumer} released by force. {told}")
     return leave_dialog(
-        request, to, done="Released. Its cards are scrubbed before they are sold."
+        request, to, done=_("Released. Its cards are scrubbed before they are sold.")
     )

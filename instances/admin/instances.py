@@ -7,6 +7,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -26,6 +28,7 @@ from instances.choices import ENDED_PHASES, Desired, Phase
 from instances.exceptions import InstancesError
 from instances.models import Instance
 from instances.timeline import instance_sources
+from inventory.admin.colours import coloured
 from inventory.admin.dialogs import leave_dialog, object_or_404, staff_actor
 from inventory.admin.read_only import ReadOnlyAdmin
 from inventory.admin.timeline_part import timeline_part
@@ -44,11 +47,11 @@ PHASE_COLOURS = {
 
 
 class EndedFilter(admin.SimpleListFilter):
-    title = "life"
+    title = gettext_lazy("life")
     parameter_name = "life"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("now", "there now"), ("ended", "ended")]
+        return [("now", _("there now")), ("ended", _("ended"))]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[Instance]
@@ -83,7 +86,7 @@ class InstanceAdmin(power.PowerDialogs, ReadOnlyAdmin):
     list_select_related = ("account", "plan", "region", "image")
     list_per_page = 50
     search_fields = ("label", "uuid", "account__name", "created_by")
-    search_help_text = "Label, UUID, account or who launched it"
+    search_help_text = gettext_lazy("Label, UUID, account or who launched it")
     list_before_template = "admin/instances/instance/no_instances.html"
     change_form_template = "admin/instances/instance/page.html"
     fields = ("label",)
@@ -129,11 +132,15 @@ class InstanceAdmin(power.PowerDialogs, ReadOnlyAdmin):
             context.update(timeline_part(request, sources))
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @display(description="phase", ordering="phase", label=dict(PHASE_COLOURS))
+    @display(
+        description=gettext_lazy("phase"),
+        ordering="phase",
+        label=coloured(Phase, PHASE_COLOURS),
+    )
     def shown_phase(self, instance: Instance) -> tuple[str, str]:
         return instance.phase, instance.get_phase_display()
 
-    @display(description="region", ordering="region__slug")
+    @display(description=gettext_lazy("region"), ordering="region__slug")
     def region_slug(self, instance: Instance) -> str:
         return instance.region.slug
 
@@ -152,29 +159,29 @@ class InstanceAdmin(power.PowerDialogs, ReadOnlyAdmin):
         return instance.desired != Desired.DELETED and not instance.is_ended
 
     @action(
-        description="Launch an instance",
+        description=gettext_lazy("Launch an instance"),
         icon="rocket_launch",
         variant=ActionVariant.PRIMARY,
         permissions=["launch"],
-        attrs={"aria-label": "Launch an instance"},
+        attrs={"aria-label": gettext_lazy("Launch an instance")},
     )
     def launch_instance(self, request: HttpRequest) -> HttpResponse:
         return redirect("admin:launch")
 
     @action(
-        description="Delete this instance",
+        description=gettext_lazy("Delete this instance"),
         icon="delete",
         variant=ActionVariant.DANGER,
         permissions=["delete_instance"],
-        attrs={"aria-label": "Delete this instance", "role": "button"},
+        attrs={"aria-label": gettext_lazy("Delete this instance"), "role": "button"},
         dialog={
-            "title": "Delete this instance?",
-            "description": (
+            "title": gettext_lazy("Delete this instance?"),
+            "description": gettext_lazy(
                 "The guest is stopped at once and all that it holds is lost. Its cards "
                 "are released when the host proves that it is gone."
             ),
             "form_class": BaseDialogForm,
-            "form_submit_text": "Delete",
+            "form_submit_text": gettext_lazy("Delete"),
             "submit_variant": "danger",
         },
     )
@@ -187,7 +194,11 @@ class InstanceAdmin(power.PowerDialogs, ReadOnlyAdmin):
             delete(instance, staff_actor(request), request.user.get_username())
         except InstancesError as error:
             return leave_dialog(request, url, refused=f"{instance}: {error}")
-        return leave_dialog(request, url, done=f"{instance} is being deleted.")
+        return leave_dialog(
+            request,
+            url,
+            done=_("%(instance)s is being deleted.") % {"instance": instance},
+        )
 
     def has_resize_permission(
         self, request: HttpRequest, object_id: str | None = None

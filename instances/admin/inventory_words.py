@@ -4,6 +4,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from django.db.models import Q
+from django.utils.translation import gettext_lazy
 
 from instances.capacity import sellable_cards
 from instances.models import Instance, Plan, Reservation
@@ -13,7 +14,7 @@ from inventory.admin.holders import name_holders_with
 
 def teach() -> None:
     name_holders_with(_holder_names)
-    add_state("sellable", "sellable now", _sellable)
+    add_state("sellable", gettext_lazy("sellable now"), _sellable)
 
 
 def _holder_names(consumers: Collection[UUID]) -> dict[UUID, str]:

@@ -1,6 +1,7 @@
 """Staff pages of the invoices, to read."""
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 
 from instances.models import Invoice, InvoiceItem
 from inventory.admin.read_only import ReadOnlyAdmin, ReadOnlyInline
@@ -25,5 +26,5 @@ class InvoiceAdmin(ReadOnlyAdmin):
     list_filter = (("month", admin.RelatedFieldListFilter),)
     list_select_related = ("account", "month")
     search_fields = ("account__name",)
-    search_help_text = "Account"
+    search_help_text = _("Account")
     inlines = (ItemInline,)

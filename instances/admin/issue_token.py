@@ -7,6 +7,8 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
@@ -19,19 +21,24 @@ class IssueTokenForm(BaseDialogForm):
         get_user_model().objects.none(),
         empty_label=None,
         widget=UnfoldAdminSelectWidget(),
-        help_text="A member of the account; the token acts in this name.",
+        help_text=gettext_lazy("A member of the account; the token acts in this name."),
         error_messages={"required": "Make somebody a member of the account first."},
+        label=gettext_lazy("User"),
     )
     label = forms.CharField(
         max_length=100,
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-        help_text="What it is for.",
+        help_text=gettext_lazy("What it is for."),
+        label=gettext_lazy("Label"),
     )
     scopes = forms.CharField(
         max_length=500,
         initial="*",
         widget=UnfoldAdminTextInputWidget(),
-        help_text="* for all, or such as linodes:read_write events:read_only.",
+        help_text=gettext_lazy(
+            "* for all, or such as linodes:read_write events:read_only."
+        ),
+        label=gettext_lazy("Scopes"),
     )
 
     def __init__(self, *args: Any, object_id: str | None = None, **kwargs: Any) -> None:
@@ -47,8 +54,11 @@ class IssueTokenForm(BaseDialogForm):
             return token_scopes.normalised(self.cleaned_data["scopes"])
         except ValueError as error:
             raise forms.ValidationError(
-                f"{str(error)!r} is no scope: write CATEGORY:read_only, "
-                "CATEGORY:read_write or *."
+                _(
+                    "%(error)s is no scope: write CATEGORY:read_only, "
+                    "CATEGORY:read_write or *."
+                )
+                % {"error": f"{str(error)!r}"}
             ) from error
 
 

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterable
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
@@ -22,25 +23,42 @@ _FIELDS = {"type": "plan"}
 class LaunchForm(forms.Form):
     """key makes a double click one instance; choices: what can be chosen, with defaults."""
 
-    plan = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
-    region = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
-    account = forms.ModelChoiceField(
-        Account.objects.all(), empty_label=None, widget=UnfoldAdminSelectWidget()
+    plan = forms.ChoiceField(
+        widget=UnfoldAdminSelectWidget(),
+        label=_("Plan"),
     )
-    image = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
+    region = forms.ChoiceField(
+        widget=UnfoldAdminSelectWidget(),
+        label=_("Region"),
+    )
+    account = forms.ModelChoiceField(
+        Account.objects.all(),
+        empty_label=None,
+        widget=UnfoldAdminSelectWidget(),
+        label=_("Account"),
+    )
+    image = forms.ChoiceField(
+        widget=UnfoldAdminSelectWidget(),
+        label=_("Image"),
+    )
     label = forms.CharField(
         required=False,
         max_length=64,
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-        help_text="Optional. 3 to 64 letters, digits, - _ or . and one of the account's.",
+        help_text=_(
+            "Optional. 3 to 64 letters, digits, - _ or . and one of the account's."
+        ),
+        label=_("Label"),
     )
     authorized_keys = forms.CharField(
-        label="SSH keys",
+        label=_("SSH keys"),
         required=False,
         max_length=20_000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="Public keys that may log in as root, one a line. Without one, nobody "
-        "can log in to an image with accounts.",
+        help_text=_(
+            "Public keys that may log in as root, one a line. Without one, nobody "
+            "can log in to an image with accounts."
+        ),
     )
     key = forms.CharField(
         max_length=64, widget=forms.HiddenInput(attrs={"autocomplete": "off"})
@@ -58,7 +76,9 @@ class LaunchForm(forms.Form):
         assert isinstance(account, forms.ModelChoiceField)  # noqa: S101
         account.choices = [(a.pk, _account_text(a)) for a in choices.accounts]
         if choices.has_more_accounts:
-            account.help_text = "For one that is not listed, launch from its own page."
+            account.help_text = _(
+                "For one that is not listed, launch from its own page."
+            )
         self.initial = {
             "plan": choices.plan.slug if choices.plan else "",
             "region": choices.region.slug if choices.region else "",
@@ -114,4 +134,6 @@ def new_key() -> str:
 
 
 def _account_text(account: Account) -> str:
-    return f"{account} (employee)" if account.is_employee else account.name
+    if account.is_employee:
+        return _("%(account)s (employee)") % {"account": account}
+    return account.name

@@ -5,6 +5,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
 
 from instances.actions.launch import launch
 from instances.admin.launch_form import LaunchForm
@@ -41,7 +42,9 @@ def launch_page(request: HttpRequest) -> HttpResponse:
             form.renew_key()
             form.add_error(
                 None,
-                "This form launched an instance already. Press Launch again for another.",
+                _(
+                    "This form launched an instance already. Press Launch again for another."
+                ),
             )
         else:
             return _go_to(request, instance)
@@ -49,7 +52,11 @@ def launch_page(request: HttpRequest) -> HttpResponse:
 
 
 def _go_to(request: HttpRequest, instance: Instance) -> HttpResponse:
-    messages.success(request, f"{instance} is being launched for {instance.account}.")
+    messages.success(
+        request,
+        _("%(instance)s is being launched for %(account)s.")
+        % {"instance": instance, "account": instance.account},
+    )
     return redirect("admin:instances_instance_change", instance.pk)
 
 
@@ -71,7 +78,7 @@ def _show(
         foresight = foresee(choices.plan, choices.region, plans)
     context = {
         **admin.site.each_context(request),
-        "title": "Launch an instance",
+        "title": _("Launch an instance"),
         "form": form,
         "choices": choices,
         "foresight": foresight,

@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from instances.choices import ENDED_JOB_STATES, Desired, Phase, StepState
 from instances.console import read_console
@@ -120,15 +121,15 @@ def _power_note(instance: Instance, *, at_work: bool) -> str:
     if instance.is_ended:
         return ""
     if instance.desired == Desired.DELETED:
-        return "It is being deleted: nothing else can be done with it."
+        return _("It is being deleted: nothing else can be done with it.")
     if at_work:
-        return "While work on it is open, it can only be deleted."
+        return _("While work on it is open, it can only be deleted.")
     if status_of(instance) is Status.OFFLINE:
-        return (
+        return _(
             "It is off, and holds its cards, cores, memory, disk and address until it is "
             "deleted. Its password can be reset."
         )
-    return "It runs. To reset its password, shut it down first."
+    return _("It runs. To reset its password, shut it down first.")
 
 
 def _job_row(job: Job, now: datetime) -> JobRow:
@@ -155,16 +156,18 @@ def _seconds(start: datetime | None, end: datetime) -> float | None:
 def _console_of(instance: Instance) -> tuple[str, str]:
     """Return (text, problem): one of them, or neither, may be empty."""
     if instance.is_ended:
-        return "", "The instance has ended, and its console with it."
+        return "", _("The instance has ended, and its console with it.")
     if instance.phase in _WITHOUT_A_CONSOLE:
-        return "", "Nothing runs yet."
+        return "", _("Nothing runs yet.")
     host = host_of(instance)
     if host is not None and host.connection != HostConnection.OK:
         # Asking would hold a thread of the web server until the deadline, every time.
-        return "", f"{host} does not answer: its console cannot be read now."
+        return "", _("%(host)s does not answer: its console cannot be read now.") % {
+            "host": host
+        }
     try:
         text = read_console(instance, CONSOLE_BYTES)
     except HypervisorError as error:
-        return "", f"The console cannot be read now: {error}"
+        return "", _("The console cannot be read now: %(error)s") % {"error": error}
     lines = _UNPRINTABLE.sub("", text.replace("\r\n", "\n"))
-    return lines, "" if lines else "The guest has written nothing yet."
+    return lines, "" if lines else _("The guest has written nothing yet.")

@@ -6,6 +6,9 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.functional import Promise, lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
@@ -30,19 +33,20 @@ from instances.selectors import images
 from instances.status import Status, status_of
 from inventory.admin.dialogs import leave_dialog, object_or_404, staff_actor
 
-_KEEPS = "It keeps its cards, cores, memory, disk and address."
-
 
 class RebuildForm(BaseDialogForm):
     """Passwords are not asked for: staff should know no customer's."""
 
-    image = forms.ChoiceField(widget=UnfoldAdminSelectWidget())
+    image = forms.ChoiceField(
+        widget=UnfoldAdminSelectWidget(),
+        label=gettext_lazy("Image"),
+    )
     authorized_keys = forms.CharField(
-        label="SSH keys",
+        label=gettext_lazy("SSH keys"),
         required=False,
         max_length=20_000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="Public keys that may log in as root, one a line.",
+        help_text=gettext_lazy("Public keys that may log in as root, one a line."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,12 +58,14 @@ class RebuildForm(BaseDialogForm):
 
 class PasswordForm(BaseDialogForm):
     root_pass = forms.CharField(
-        label="New root password",
+        label=gettext_lazy("New root password"),
         strip=False,
         # It is not sent back when it is refused.
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text="7 to 128 characters of two classes or more. The guest takes it at its "
-        "next boot.",
+        help_text=gettext_lazy(
+            "7 to 128 characters of two classes or more. The guest takes it at its "
+            "next boot."
+        ),
     )
 
     def clean_root_pass(self) -> str:
@@ -69,15 +75,25 @@ class PasswordForm(BaseDialogForm):
         return password
 
 
+def _this_instance(verb: Promise) -> str:
+    return _("%(verb)s this instance") % {"verb": verb}
+
+
+_of_instance = lazy(_this_instance, str)
+
+
 def _button(
-    name: str, icon: str, title: str, description: str, **dialog: Any
+    name: Promise, icon: str, title: Promise, description: Promise, **dialog: Any
 ) -> dict[str, Any]:
     return {
         "description": name,
         "icon": icon,
         "permissions": [dialog.pop("permission")],
         "variant": dialog.pop("variant", ActionVariant.DEFAULT),
-        "attrs": {"aria-label": f"{name} this instance", "role": "button"},
+        "attrs": {
+            "aria-label": _of_instance(name),
+            "role": "button",
+        },
         "dialog": {
             "title": title,
             "description": description,
@@ -143,49 +159,71 @@ class PowerDialogs:
             act(instance, staff_actor(request), request.user.get_username())
         except InstancesError as error:
             return leave_dialog(request, url, refused=f"{instance}: {error}")
-        return leave_dialog(request, url, done=f"{instance} {done}.")
+        return leave_dialog(request, url, done=done % {"instance": instance})
 
     @action(
         **_button(
-            *("Boot", "play_arrow", "Boot this instance?"),
-            "Its guest is started with the cards that it holds.",
+            *(gettext_lazy("Boot"), "play_arrow", gettext_lazy("Boot this instance?")),
+            gettext_lazy("Its guest is started with the cards that it holds."),
             permission="boot",
         )
     )
     def boot_instance(
         self, request: HttpRequest, form: BaseDialogForm, object_id: str
     ) -> HttpResponse:
-        return self._do(request, object_id, power.boot, "is being booted")
+        return self._do(
+            request, object_id, power.boot, _("%(instance)s is being booted.")
+        )
 
     @action(
         **_button(
-            *("Shut down", "stop", "Shut this instance down?"),
-            f"Its guest is asked to power off, and unplugged if it does not. {_KEEPS}",
+            *(
+                gettext_lazy("Shut down"),
+                "stop",
+                gettext_lazy("Shut this instance down?"),
+            ),
+            gettext_lazy(
+                "Its guest is asked to power off, and unplugged if it does not. It keeps its "
+                "cards, cores, memory, disk and address."
+            ),
             permission="shut_down",
         )
     )
     def shut_down_instance(
         self, request: HttpRequest, form: BaseDialogForm, object_id: str
     ) -> HttpResponse:
-        return self._do(request, object_id, power.shut_down, "is being shut down")
+        return self._do(
+            request, object_id, power.shut_down, _("%(instance)s is being shut down.")
+        )
 
     @action(
         **_button(
-            *("Reboot", "restart_alt", "Reboot this instance?"),
-            f"Its guest is shut down and started again. {_KEEPS}",
+            *(
+                gettext_lazy("Reboot"),
+                "restart_alt",
+                gettext_lazy("Reboot this instance?"),
+            ),
+            gettext_lazy(
+                "Its guest is shut down and started again. It keeps its cards, cores, "
+                "memory, disk and address."
+            ),
             permission="shut_down",
         )
     )
     def reboot_instance(
         self, request: HttpRequest, form: BaseDialogForm, object_id: str
     ) -> HttpResponse:
-        return self._do(request, object_id, power.reboot, "is being rebooted")
+        return self._do(
+            request, object_id, power.reboot, _("%(instance)s is being rebooted.")
+        )
 
     @action(
         **_button(
-            *("Rebuild", "build", "Rebuild this instance?"),
-            "Its guest is stopped at once, and all that is on its disk is lost. It keeps "
-            "its cards, cores, memory and address, and gets a new disk.",
+            *(gettext_lazy("Rebuild"), "build", gettext_lazy("Rebuild this instance?")),
+            gettext_lazy(
+                "Its guest is stopped at once, and all that is on its disk is lost. It keeps "
+                "its cards, cores, memory and address, and gets a new disk."
+            ),
             permission="rebuild",
             variant=ActionVariant.DANGER,
             form_class=RebuildForm,
@@ -202,12 +240,18 @@ class PowerDialogs:
         def act(instance: Instance, actor: str, username: str) -> object:
             return rebuild(instance, order, actor, username)
 
-        return self._do(request, object_id, act, "is being rebuilt")
+        return self._do(request, object_id, act, _("%(instance)s is being rebuilt."))
 
     @action(
         **_button(
-            *("Reset password", "key", "Reset the root password?"),
-            "Keys and files stay as they are. The password is kept nowhere.",
+            *(
+                gettext_lazy("Reset password"),
+                "key",
+                gettext_lazy("Reset the root password?"),
+            ),
+            gettext_lazy(
+                "Keys and files stay as they are. The password is kept nowhere."
+            ),
             permission="password",
             form_class=PasswordForm,
         )
@@ -220,12 +264,23 @@ class PowerDialogs:
         def act(instance: Instance, actor: str, username: str) -> object:
             return reset_password(instance, hashed, actor, username)
 
-        return self._do(request, object_id, act, "gets a new password at its next boot")
+        return self._do(
+            request,
+            object_id,
+            act,
+            _("%(instance)s gets a new password at its next boot."),
+        )
 
     @action(
         **_button(
-            *("Switch watchdog", "pets", "Switch the watchdog?"),
-            "It starts a guest again that crashed: on if it is off, off if it is on.",
+            *(
+                gettext_lazy("Switch watchdog"),
+                "pets",
+                gettext_lazy("Switch the watchdog?"),
+            ),
+            gettext_lazy(
+                "It starts a guest again that crashed: on if it is off, off if it is on."
+            ),
             permission="rebuild",
         )
     )
@@ -237,7 +292,9 @@ class PowerDialogs:
             update(instance, username, watchdog_enabled=wanted)
             return wanted
 
-        return self._do(request, object_id, act, "has its watchdog switched")
+        return self._do(
+            request, object_id, act, _("%(instance)s has its watchdog switched.")
+        )
 
 
 def _is_off(instance: Instance) -> bool:

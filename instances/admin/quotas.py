@@ -1,6 +1,8 @@
 """Staff pages for quotas: the default of each GPU model, and an account's own."""
 
 from django.contrib import admin
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin, TabularInline
 
 from instances.models import GpuQuota
@@ -15,9 +17,9 @@ class GpuQuotaAdmin(ModelAdmin):
     autocomplete_fields = ("account",)
     actions = None
 
-    @admin.display(description="account", ordering="account__name")
+    @admin.display(description=gettext_lazy("account"), ordering="account__name")
     def whose(self, quota: GpuQuota) -> str:
-        return quota.account.name if quota.account else "every other account"
+        return quota.account.name if quota.account else _("every other account")
 
 
 class GpuQuotaInline(TabularInline):
@@ -25,5 +27,5 @@ class GpuQuotaInline(TabularInline):
     extra = 0
     fields = ("gpu_model", "cards")
     hide_title = True
-    verbose_name = "GPU quota of its own"
-    verbose_name_plural = "GPU quotas of its own"
+    verbose_name = gettext_lazy("GPU quota of its own")
+    verbose_name_plural = gettext_lazy("GPU quotas of its own")

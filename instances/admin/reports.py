@@ -12,6 +12,8 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.styles import Font
@@ -28,6 +30,8 @@ from inventory.models import Region
 PERMISSION = "instances.view_reports"
 DEFAULT_DAYS = 30
 MOST_DAYS = 3660
+# Excel opens no longer one.
+_LONGEST_SHEET_NAME = 31
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
@@ -42,16 +46,21 @@ class ReportForm(forms.Form):
         Region.objects.all(),
         to_field_name="slug",
         required=False,
-        empty_label="all",
+        empty_label=gettext_lazy("all"),
         widget=UnfoldAdminSelectWidget(),
+        label=gettext_lazy("Region"),
     )
-    since = forms.DateField(required=False, label="From (UTC)", widget=_input("date"))
-    until = forms.DateField(required=False, label="To (UTC)", widget=_input("date"))
+    since = forms.DateField(
+        required=False, label=gettext_lazy("From (UTC)"), widget=_input("date")
+    )
+    until = forms.DateField(
+        required=False, label=gettext_lazy("To (UTC)"), widget=_input("date")
+    )
     moment = forms.DateTimeField(
         required=False,
-        label="As of (UTC)",
+        label=gettext_lazy("As of (UTC)"),
         widget=_input("datetime-local"),
-        help_text="Empty: now.",
+        help_text=gettext_lazy("Empty: now."),
     )
 
     def __init__(self, report: Report, data: dict[str, str]) -> None:
@@ -63,12 +72,15 @@ class ReportForm(forms.Form):
     def clean(self) -> None:
         since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
         if since and until and since > until:
-            self.add_error("until", "Must not be before From.")
+            self.add_error("until", _("Must not be before From."))
         elif since and until and (until - since).days >= MOST_DAYS:
-            self.add_error("since", f"Ask for {MOST_DAYS} days at most.")
+            self.add_error(
+                "since",
+                _("Ask for %(days)s days at most.") % {"days": MOST_DAYS},
+            )
         moment = self.cleaned_data.get("moment")
         if moment and moment > clock():
-            self.add_error("moment", "Lies in the future.")
+            self.add_error("moment", _("Lies in the future."))
 
     def asked(self) -> Asked:
         """Return what valid data ask for."""
@@ -84,7 +96,7 @@ def report_index(request: HttpRequest) -> HttpResponse:
     _check(request)
     context = {
         **admin.site.each_context(request),
-        "title": "Reports",
+        "title": _("Reports"),
         "reports": list(REPORTS.values()),
         "mailed_to": settings.REPORT_MAIL_TO if report_mail.is_wanted() else [],
         "mail": ReportMail.objects.first(),
@@ -143,7 +155,7 @@ def _shown(table: Table) -> list[dict[str, Any]]:
 
 
 def _is_share(table: Table) -> bool:
-    return table.chart is not None and table.columns[table.chart].heading.endswith("%")
+    return table.chart is not None and table.columns[table.chart].is_share
 
 
 def _csv(report: Report, table: Table) -> HttpResponse:
@@ -162,7 +174,7 @@ def _csv(report: Report, table: Table) -> HttpResponse:
 
 def _xlsx(report: Report, table: Table) -> HttpResponse:
     book = Workbook(write_only=True)
-    sheet = book.create_sheet(report.title)
+    sheet = book.create_sheet(report.title[:_LONGEST_SHEET_NAME])
 
     def cell_of(value: Any) -> Any:
         if isinstance(value, datetime):

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
@@ -18,6 +20,7 @@ from instances.actions.reserve import ReservationOrder, release_reservation, res
 from instances.choices import ReservationState
 from instances.exceptions import IdempotencyConflict, InstancesError
 from instances.models import Account, Plan, Reservation
+from inventory.admin.colours import coloured
 from inventory.admin.dialogs import leave_dialog, object_or_404, staff_actor
 from inventory.admin.read_only import ReadOnlyAdmin
 from inventory.ledger import clock
@@ -36,17 +39,20 @@ class ReserveForm(BaseDialogForm):
         Plan.objects.filter(is_sold=True),
         empty_label=None,
         widget=UnfoldAdminSelectWidget(),
+        label=gettext_lazy("Plan"),
     )
     region = forms.ModelChoiceField(
         Region.objects.filter(is_open=True),
         empty_label=None,
         widget=UnfoldAdminSelectWidget(),
+        label=gettext_lazy("Region"),
     )
     hours = forms.IntegerField(
         min_value=1,
         initial=1,
         widget=UnfoldAdminIntegerFieldWidget(),
-        help_text="For how long. Then what is held is free again.",
+        help_text=gettext_lazy("For how long. Then what is held is free again."),
+        label=gettext_lazy("Hours"),
     )
     key = forms.CharField(
         max_length=64,
@@ -58,7 +64,8 @@ class ReserveForm(BaseDialogForm):
         hours = int(self.cleaned_data["hours"])
         if hours * 3600 > settings.RESERVATION_MAX_S:
             raise forms.ValidationError(
-                f"At most {settings.RESERVATION_MAX_S / 3600:g} hours."
+                _("At most %(hours)s hours.")
+                % {"hours": f"{settings.RESERVATION_MAX_S / 3600:g}"}
             )
         return hours
 
@@ -85,9 +92,18 @@ def reserve_for(
         row = account.reservations.get(idempotency_key=order.idempotency_key)
     except InstancesError as error:
         url = reverse("admin:instances_account_change", args=[account.pk])
-        return leave_dialog(request, url, refused=f"Nothing was reserved: {error}")
+        return leave_dialog(
+            request,
+            url,
+            refused=_("Nothing was reserved: %(error)s") % {"error": error},
+        )
     url = reverse("admin:instances_reservation_change", args=[row.pk])
-    return leave_dialog(request, url, done=f"{row} holds {row.plan} for {account}.")
+    return leave_dialog(
+        request,
+        url,
+        done=_("%(row)s holds %(plan)s for %(account)s.")
+        % {"row": row, "plan": row.plan, "account": account},
+    )
 
 
 @admin.register(Reservation)
@@ -105,7 +121,7 @@ class ReservationAdmin(ReadOnlyAdmin):
     list_filter = ("state", "plan", ("region", admin.RelatedFieldListFilter))
     list_select_related = ("account", "plan", "region")
     search_fields = ("account__name", "plan__slug", "uuid")
-    search_help_text = "Account, plan or UUID"
+    search_help_text = gettext_lazy("Account, plan or UUID")
     fields = (
         ("account", "state"),
         ("plan", "region"),
@@ -116,7 +132,11 @@ class ReservationAdmin(ReadOnlyAdmin):
     readonly_fields = ("uuid",)
     actions_detail = ("release_reservation",)
 
-    @display(description="state", ordering="state", label=dict(STATE_COLOURS))
+    @display(
+        description=gettext_lazy("state"),
+        ordering="state",
+        label=coloured(ReservationState, STATE_COLOURS),
+    )
     def shown_state(self, row: Reservation) -> tuple[str, str]:
         return row.state, row.get_state_display()
 
@@ -132,16 +152,19 @@ class ReservationAdmin(ReadOnlyAdmin):
         return bool(row.state == ReservationState.ACTIVE)
 
     @action(
-        description="Release",
+        description=gettext_lazy("Release"),
         icon="lock_open",
         variant=ActionVariant.DANGER,
         permissions=["release"],
-        attrs={"aria-label": "Release this reservation", "role": "button"},
+        attrs={
+            "aria-label": gettext_lazy("Release this reservation"),
+            "role": "button",
+        },
         dialog={
-            "title": "Release this reservation?",
-            "description": "What it holds is free at once, for anybody.",
+            "title": gettext_lazy("Release this reservation?"),
+            "description": gettext_lazy("What it holds is free at once, for anybody."),
             "form_class": BaseDialogForm,
-            "form_submit_text": "Release",
+            "form_submit_text": gettext_lazy("Release"),
             "submit_variant": "danger",
         },
     )
@@ -154,4 +177,6 @@ class ReservationAdmin(ReadOnlyAdmin):
             release_reservation(row.pk, staff_actor(request))
         except InstancesError as error:
             return leave_dialog(request, url, refused=f"{row}: {error}")
-        return leave_dialog(request, url, done=f"{row} was released.")
+        return leave_dialog(
+            request, url, done=_("%(row)s was released.") % {"row": row}
+        )

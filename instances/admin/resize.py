@@ -4,6 +4,8 @@ from typing import Any
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldBooleanSwitchWidget
 
@@ -24,10 +26,11 @@ class ResizeForm(BaseDialogForm):
         Plan.objects.none(),
         empty_label=None,
         widget=UnfoldAdminSelectWidget(),
-        help_text="What fits on its own host now, beside what it holds.",
+        help_text=gettext_lazy("What fits on its own host now, beside what it holds."),
+        label=gettext_lazy("Plan"),
     )
     grows_disk = forms.BooleanField(
-        label="The disk grows to the new plan's size",
+        label=gettext_lazy("The disk grows to the new plan's size"),
         required=False,
         initial=True,
         widget=UnfoldBooleanSwitchWidget(),
@@ -46,23 +49,23 @@ class ResizeForm(BaseDialogForm):
         choice = self.fields["plan"]
         assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 -- as above
         if not plans:
-            choice.help_text = "No other plan fits on its own host now."
+            choice.help_text = _("No other plan fits on its own host now.")
         choice.queryset = Plan.objects.filter(pk__in=[plan.pk for plan in plans])
 
 
 RESIZE: dict[str, Any] = {
-    "description": "Resize",
+    "description": gettext_lazy("Resize"),
     "icon": "aspect_ratio",
     "permissions": ["resize"],
-    "attrs": {"aria-label": "Resize this instance"},
+    "attrs": {"aria-label": gettext_lazy("Resize this instance")},
     "dialog": {
-        "title": "Resize this instance?",
-        "description": (
+        "title": gettext_lazy("Resize this instance?"),
+        "description": gettext_lazy(
             "It holds both plans until its guest, which is shut down and started, has the "
             "new one. Its old cards are then cleaned. A disk never becomes smaller."
         ),
         "form_class": ResizeForm,
-        "form_submit_text": "Resize",
+        "form_submit_text": gettext_lazy("Resize"),
     },
 }
 
@@ -90,5 +93,8 @@ def resize_dialog(
     except InstancesError as error:
         return leave_dialog(request, to, refused=f"{instance}: {error}")
     return leave_dialog(
-        request, to, done=f"{instance} is being resized to {form.cleaned_data['plan']}."
+        request,
+        to,
+        done=_("%(instance)s is being resized to %(plan)s.")
+        % {"instance": instance, "plan": form.cleaned_data["plan"]},
     )

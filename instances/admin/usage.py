@@ -1,6 +1,7 @@
 """Staff pages of the single usage intervals, to read."""
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 
 from instances.models import UsageInterval
 from inventory.admin.read_only import ReadOnlyAdmin
@@ -21,8 +22,8 @@ class UsageIntervalAdmin(ReadOnlyAdmin):
     list_filter = ("is_billed", "plan")
     list_select_related = ("instance__account", "plan")
     search_fields = ("instance__label", "instance__account__name", "instance__uuid")
-    search_help_text = "Instance, account or UUID"
+    search_help_text = _("Instance, account or UUID")
 
-    @admin.display(description="account", ordering="instance__account__name")
+    @admin.display(description=_("account"), ordering="instance__account__name")
     def account(self, interval: UsageInterval) -> str:
         return interval.instance.account.name

@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
 
 from instances.price import Month
 from instances.spreadsheet import inert
@@ -45,14 +46,14 @@ def usage_page(request: HttpRequest) -> HttpResponse:
     try:
         month = Month.parse(request.GET.get("month") or str(this))
     except ValueError:
-        month, problem = this, "month: write it like 2026-11."
+        month, problem = this, _("month: write it like 2026-11.")
     lines = usage_of(month)
     if request.GET.get("format") == "csv" and not problem:
         return _download(month, lines)
     accounts = totals(lines)
     context = {
         **admin.site.each_context(request),
-        "title": "Usage",
+        "title": _("Usage"),
         "month": month,
         "problem": problem,
         "is_running": month == this,

@@ -1,6 +1,7 @@
 """Staff pages for webhooks and what was sent to them; never a secret, of an address either."""
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 
 from instances.models import Webhook, WebhookDelivery
 from instances.outbound import shown
@@ -22,7 +23,7 @@ class WebhookAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("address",)
 
-    @admin.display(description="address", ordering="url")
+    @admin.display(description=_("address"), ordering="url")
     def address(self, webhook: Webhook) -> str:
         return shown(webhook.url)
 
@@ -43,6 +44,10 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
     list_select_related = ("webhook__account",)
     search_fields = ("webhook__account__name", "uuid")
 
-    @admin.display(description="account", ordering="webhook__account__name")
+    @admin.display(description=_("action"))
+    def action(self, delivery: WebhookDelivery) -> str:
+        return delivery.action
+
+    @admin.display(description=_("account"), ordering="webhook__account__name")
     def account(self, delivery: WebhookDelivery) -> str:
         return delivery.webhook.account.name

@@ -7,6 +7,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
@@ -14,6 +16,7 @@ from instances.actions.cancel_job import cancel_job
 from instances.choices import ENDED_JOB_STATES, JobState
 from instances.exceptions import CannotCancel
 from instances.models import Event, Job, JobStep
+from inventory.admin.colours import coloured
 from inventory.admin.dialogs import (
     ReasonForm,
     actor_with_reason,
@@ -31,11 +34,11 @@ JOB_COLOURS = {
 
 
 class OpenJobFilter(admin.SimpleListFilter):
-    title = "at work"
+    title = gettext_lazy("at work")
     parameter_name = "open"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "open"), ("0", "ended")]
+        return [("1", _("open")), ("0", _("ended"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "1":
@@ -72,7 +75,7 @@ class JobAdmin(ReadOnlyAdmin):
         "card__slot_path",
         "actor",
     )
-    search_help_text = "Instance, account, host, PCI slot or actor"
+    search_help_text = gettext_lazy("Instance, account, host, PCI slot or actor")
     inlines = (JobStepInline,)
     fields = (
         ("kind", "state"),
@@ -99,18 +102,20 @@ class JobAdmin(ReadOnlyAdmin):
         return bool(job.state == JobState.QUEUED)
 
     @action(
-        description="Cancel",
+        description=gettext_lazy("Cancel"),
         icon="cancel",
         variant=ActionVariant.DANGER,
         permissions=["cancel"],
-        attrs={"aria-label": "Cancel this job", "role": "button"},
+        attrs={"aria-label": gettext_lazy("Cancel this job"), "role": "button"},
         dialog={
-            "title": "Cancel this job?",
-            "description": "It has not begun. A launch's cards, cores and memory are "
-            "free again, and the customer is told that it was cancelled. A reservation that "
-            "it used is used up.",
+            "title": gettext_lazy("Cancel this job?"),
+            "description": gettext_lazy(
+                "It has not begun. A launch's cards, cores and memory are free again, and "
+                "the customer is told that it was cancelled. A reservation that it used is "
+                "used up."
+            ),
             "form_class": ReasonForm,
-            "form_submit_text": "Cancel the job",
+            "form_submit_text": gettext_lazy("Cancel the job"),
             "submit_variant": "danger",
         },
     )
@@ -125,13 +130,19 @@ class JobAdmin(ReadOnlyAdmin):
         except CannotCancel as error:
             return leave_dialog(request, url, refused=str(error))
         self.log_change(request, job, f"cancelled: {who.reason}")
-        return leave_dialog(request, url, done=f"{job} was cancelled.")
+        return leave_dialog(
+            request, url, done=_("%(job)s was cancelled.") % {"job": job}
+        )
 
-    @display(description="state", ordering="state", label=dict(JOB_COLOURS))
+    @display(
+        description=gettext_lazy("state"),
+        ordering="state",
+        label=coloured(JobState, JOB_COLOURS),
+    )
     def shown_state(self, job: Job) -> tuple[str, str]:
         return job.state, job.get_state_display()
 
-    @display(description="about")
+    @display(description=gettext_lazy("about"))
     def subject(self, job: Job) -> str:
         if job.card_id is not None:
             url = reverse("admin:inventory_card_change", args=[job.card_id])
@@ -139,7 +150,7 @@ class JobAdmin(ReadOnlyAdmin):
             url = reverse("admin:instances_instance_change", args=[job.instance_id])
         return format_html('<a class="gc-link" href="{}">{}</a>', url, job.subject)
 
-    @display(description="account", ordering="instance__account__name")
+    @display(description=gettext_lazy("account"), ordering="instance__account__name")
     def account(self, job: Job) -> str:
         return job.instance.account.name if job.instance else ""
 
@@ -159,4 +170,4 @@ class EventAdmin(ReadOnlyAdmin):
     list_filter = ("action", "status")
     list_select_related = ("account",)
     search_fields = ("account__name", "entity_label", "username")
-    search_help_text = "Account, instance or user"
+    search_help_text = gettext_lazy("Account, instance or user")

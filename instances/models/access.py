@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class AccessEvent(models.Model):
@@ -12,19 +13,19 @@ class AccessEvent(models.Model):
     """
 
     class Kind(models.TextChoices):
-        WRONG_PASSWORD = "wrong_password", "wrong name or password"
-        WRONG_CODE = "wrong_code", "wrong code"
-        LOCKED_OUT = "locked_out", "locked out for a while"
-        RIGHT_PASSWORD = "right_password", "right password"
-        RIGHT_CODE = "right_code", "right code"
-        RECOVERY_CODE = "recovery_code", "recovery code used up"
-        LOGIN = "login", "logged in"
-        PASSWORD_CHANGED = "password_changed", "password changed"
-        SECOND_FACTOR_SET_UP = "factor_set_up", "second factor set up"
-        RECOVERY_CODES_MADE = "codes_made", "recovery codes made"
-        SECOND_FACTOR_REMOVED = "factor_removed", "second factor removed"
-        SECOND_FACTOR_RESET = "factor_reset", "second factor reset by another"
-        SESSIONS_ENDED = "sessions_ended", "all sessions ended"
+        WRONG_PASSWORD = "wrong_password", _("wrong name or password")
+        WRONG_CODE = "wrong_code", _("wrong code")
+        LOCKED_OUT = "locked_out", _("locked out for a while")
+        RIGHT_PASSWORD = "right_password", _("right password")
+        RIGHT_CODE = "right_code", _("right code")
+        RECOVERY_CODE = "recovery_code", _("recovery code used up")
+        LOGIN = "login", _("logged in")
+        PASSWORD_CHANGED = "password_changed", _("password changed")
+        SECOND_FACTOR_SET_UP = "factor_set_up", _("second factor set up")
+        RECOVERY_CODES_MADE = "codes_made", _("recovery codes made")
+        SECOND_FACTOR_REMOVED = "factor_removed", _("second factor removed")
+        SECOND_FACTOR_RESET = "factor_reset", _("second factor reset by another")
+        SESSIONS_ENDED = "sessions_ended", _("all sessions ended")
 
     FAILURES = (Kind.WRONG_PASSWORD, Kind.WRONG_CODE)
 
@@ -39,8 +40,10 @@ class AccessEvent(models.Model):
     username = models.CharField(
         max_length=150,
         blank=True,
-        help_text="Empty: nobody has the name that was typed, which is not kept: it may be "
-        "a password in the wrong field.",
+        help_text=(
+            "Empty: nobody has the name that was typed, which is not kept: it may be "
+            "a password in the wrong field."
+        ),
     )
     name_digest = models.CharField(
         max_length=64, editable=False, help_text="Of the name as it was typed."

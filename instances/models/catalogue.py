@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Mod
 from django.db.models.lookups import Exact
+from django.utils.translation import gettext_lazy as _
 
 from instances.choices import DiskFormat, ImageStatus, PlanClass
 from instances.placement import NumaPolicy
@@ -36,9 +37,9 @@ class Plan(models.Model):
         "NUMA policy",
         max_length=9,
         choices={
-            NumaPolicy.REQUIRED: "one node required",
-            NumaPolicy.PREFERRED: "one node, else split",
-            NumaPolicy.SPREAD: "spread over a number of nodes",
+            NumaPolicy.REQUIRED: _("one node required"),
+            NumaPolicy.PREFERRED: _("one node, else split"),
+            NumaPolicy.SPREAD: _("spread over a number of nodes"),
         },
         default=NumaPolicy.PREFERRED,
     )
@@ -49,7 +50,7 @@ class Plan(models.Model):
     )
     hugepage_kib = models.PositiveIntegerField(
         "hugepages",
-        choices={0: "none", 2048: "2 MiB", 1048576: "1 GiB"},
+        choices={0: _("none"), 2048: "2 MiB", 1048576: "1 GiB"},
         default=0,
         help_text="The guest's memory comes from pages that its host keeps for it.",
     )

@@ -1,6 +1,7 @@
 """Demand that was turned away: what a bigger fleet or quota would have sold."""
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from instances.models.account import Account
 from instances.models.catalogue import Plan
@@ -12,9 +13,9 @@ class RefusedDemand(models.Model):
     """One launch or reservation that was well-formed and allowed, and could not be had."""
 
     class Reason(models.TextChoices):
-        CAPACITY = "capacity", "no capacity"
-        QUOTA = "quota", "account's quota"
-        KILLED = "killed", "flag was killed"
+        CAPACITY = "capacity", _("no capacity")
+        QUOTA = "quota", _("account's quota")
+        KILLED = "killed", _("flag was killed")
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+")

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from instances.reports import fleet, sales
 from instances.reports.table import Asked, Table
 
@@ -12,10 +15,18 @@ class Report:
     """asks: what of Asked besides the region it heeds, "days" or "moment" or neither."""
 
     name: str
-    title: str
-    about: str
+    titled: str
+    tells: str
     asks: str
     make: Callable[[Asked], Table]
+
+    @property
+    def title(self) -> str:
+        return _(self.titled)
+
+    @property
+    def about(self) -> str:
+        return _(self.tells)
 
 
 REPORTS = {
@@ -23,50 +34,56 @@ REPORTS = {
     for report in (
         Report(
             "inventory",
-            "Inventory",
-            "Cards by region, model and state, now or at any time before.",
+            gettext_noop("Inventory"),
+            gettext_noop(
+                "Cards by region, model and state, now or at any time before."
+            ),
             "moment",
             fleet.inventory,
         ),
         Report(
             "sold",
-            "Sold over time",
-            "How many cards customers, employees and reservations held, day by day.",
+            gettext_noop("Sold over time"),
+            gettext_noop(
+                "How many cards customers, employees and reservations held, day by day."
+            ),
             "days",
             fleet.sold,
         ),
         Report(
             "utilisation",
-            "Use by plan",
-            "GPU hours by plan; customers and employees apart.",
+            gettext_noop("Use by plan"),
+            gettext_noop("GPU hours by plan; customers and employees apart."),
             "days",
             sales.utilisation,
         ),
         Report(
             "launches",
-            "Launches",
-            "How many succeed and how long they take, p50 and p95.",
+            gettext_noop("Launches"),
+            gettext_noop("How many succeed and how long they take, p50 and p95."),
             "days",
             sales.launches,
         ),
         Report(
             "refusals",
-            "Refused demand",
-            "What customers asked for and could not have, by reason.",
+            gettext_noop("Refused demand"),
+            gettext_noop("What customers asked for and could not have, by reason."),
             "days",
             sales.refusals,
         ),
         Report(
             "fragmentation",
-            "Cards of no use",
-            "Free cards that no plan can use, each with its reason.",
+            gettext_noop("Cards of no use"),
+            gettext_noop("Free cards that no plan can use, each with its reason."),
             "",
             fleet.fragmentation,
         ),
         Report(
             "forecast",
-            "Forecast",
-            "When each plan is sold out, at the pace of the last four weeks.",
+            gettext_noop("Forecast"),
+            gettext_noop(
+                "When each plan is sold out, at the pace of the last four weeks."
+            ),
             "",
             fleet.forecast,
         ),

@@ -5,10 +5,12 @@ from datetime import date, datetime, timedelta
 
 from django.db import connection
 from django.db.models import Count, Q
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from instances.capacity import sellable_by_plan
 from instances.models import Plan
-from instances.reports.table import Asked, Cell, Table, number, share, text
+from instances.reports.table import Asked, Cell, Table, number, percentage, share, text
 from instances.stranded import stranded_cards
 from inventory.choices import CLEANING_CONDITIONS, GONE_CONDITIONS, CardCondition
 from inventory.fleet_history import CardThen, fleet_at
@@ -34,22 +36,25 @@ def inventory(asked: Asked) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for region, model in sorted({key[:2] for key in counts}):
         each = [counts[region, model, state] for state in states]
-        rows.append((region or "unknown", model, sum(each), *each))
+        rows.append((region or _("unknown"), model, sum(each), *each))
     return Table(
         columns=(
-            text("Region"),
-            text("GPU model"),
-            number("Cards"),
-            number("Used"),
-            number("Ready, unused"),
-            number("In cleaning"),
-            number("Broken or missing"),
+            text(_("Region")),
+            text(_("GPU model")),
+            number(_("Cards")),
+            number(_("Used")),
+            number(_("Ready, unused")),
+            number(_("In cleaning")),
+            number(_("Broken or missing")),
         ),
         rows=rows,
         remarks=(
-            f"As of {moment:%Y-%m-%d %H:%M:%S} UTC, by the ledger of cards; retired cards "
-            "are not counted.",
-            "Used: held by an instance or a reservation.",
+            _(
+                "As of %(moment)s UTC, by the ledger of cards; retired cards are not "
+                "counted."
+            )
+            % {"moment": f"{moment:%Y-%m-%d %H:%M:%S}"},
+            _("Used: held by an instance or a reservation."),
         ),
     )
 
@@ -133,18 +138,20 @@ def sold(asked: Asked) -> Table:
         rows.append((day, round(fleet, 2), *held, share(sum(parts), fleet)))
     return Table(
         columns=(
-            text("Day (UTC)"),
-            number("Cards in the fleet"),
-            number("Customers'"),
-            number("Employees'"),
-            number("Reserved"),
-            number("Held, %"),
+            text(_("Day (UTC)")),
+            number(_("Cards in the fleet")),
+            number(_("Customers'")),
+            number(_("Employees'")),
+            number(_("Reserved")),
+            percentage(_("Held, %")),
         ),
         rows=rows,
         remarks=(
-            "Averages over the day; of today, over what has passed of it.",
-            "A card counts where it stands now, and from its enrolment to its retirement.",
-            "Days before the first card are left out.",
+            _("Averages over the day; of today, over what has passed of it."),
+            _(
+                "A card counts where it stands now, and from its enrolment to its retirement."
+            ),
+            _("Days before the first card are left out."),
         ),
         chart=5,
     )
@@ -194,18 +201,25 @@ def fragmentation(asked: Asked) -> Table:
             )
             for each in report.named
         ]
-    remarks = ["As of now. A card is of no use if it is left whichever plan is sold."]
+    remarks = [
+        _("As of now. A card is of no use if it is left whichever plan is sold.")
+    ]
     if unnamed:
-        remarks.append(f"{unnamed} more such cards stand on hosts not named here.")
+        told = ngettext(
+            "%(cards)s more such card stands on a host not named here.",
+            "%(cards)s more such cards stand on hosts not named here.",
+            unnamed,
+        )
+        remarks.append(told % {"cards": unnamed})
     return Table(
         columns=(
-            text("Region"),
-            text("Host"),
-            number("Node"),
-            text("GPU model"),
-            number("Free cards"),
-            number("Of no use"),
-            text("Why"),
+            text(_("Region")),
+            text(_("Host")),
+            number(_("Node")),
+            text(_("GPU model")),
+            number(_("Free cards")),
+            number(_("Of no use")),
+            text(_("Why")),
         ),
         rows=rows,
         remarks=tuple(remarks),
@@ -228,18 +242,21 @@ def forecast(asked: Asked) -> Table:
             rows.append((region.slug, plan.slug, fits[plan.slug], round(pace, 2), day))
     return Table(
         columns=(
-            text("Region"),
-            text("Plan"),
-            number("Fit now"),
-            number("Cards more a day"),
-            text("Sold out on"),
+            text(_("Region")),
+            text(_("Plan")),
+            number(_("Fit now")),
+            number(_("Cards more a day")),
+            text(_("Sold out on")),
         ),
         rows=rows,
         remarks=(
-            f"Supposes that the cards of a model held by instances go on to grow as in the "
-            f"last {PACE_DAYS} days, that all growth is this plan's, and that no card is "
-            "added. Plans with one model draw on the same cards.",
-            '"Not in sight": they do not grow, or not within ten years.',
+            _(
+                "Supposes that the cards of a model held by instances go on to grow as in "
+                "the last %(days)s days, that all growth is this plan's, and that no card "
+                "is added. Plans with one model draw on the same cards."
+            )
+            % {"days": PACE_DAYS},
+            _("“Not in sight”: they do not grow, or not within ten years."),
         ),
     )
 
@@ -263,7 +280,7 @@ def _sold_out(now: datetime, fits: int, cards: int, pace: float) -> Cell:
     if not fits:
         return now.date()
     days = fits * cards / pace if pace > 0 else _FAR_DAYS
-    return "Not in sight" if days >= _FAR_DAYS else (now + timedelta(days)).date()
+    return _("Not in sight") if days >= _FAR_DAYS else (now + timedelta(days)).date()
 
 
 def _regions(asked: Asked) -> list[Region]:

@@ -19,21 +19,23 @@ from django.db.models import (
     When,
 )
 from django.db.models.functions import Coalesce, Extract, Greatest, Least
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from instances.choices import Phase
 from instances.gates import behind
 from instances.models import Instance, RefusedDemand, UsageInterval
-from instances.reports.table import Asked, Cell, Table, number, share, text
+from instances.reports.table import Asked, Cell, Table, number, percentage, share, text
 from inventory.ledger import clock
 
-_CUSTOMERS, _EMPLOYEES = "customers", "employees"
+_CUSTOMERS, _EMPLOYEES = gettext_noop("customers"), gettext_noop("employees")
 HOUR = timedelta(hours=1)
 
 
 _WHOSE = Case(
     When(is_billed=True, then=Value(_CUSTOMERS)),
     When(instance__trial=None, then=Value(_EMPLOYEES)),
-    default=Value("trials"),
+    default=Value(gettext_noop("trials")),
 )
 
 
@@ -73,18 +75,18 @@ def utilisation(asked: Asked) -> Table:
     gpu_hours = sum(cards * hours for _, cards, _, _, _, hours in lines)
     return Table(
         columns=(
-            text("Plan"),
-            text("Whose"),
-            number("Instances"),
-            number("Accounts"),
-            number("Instance hours"),
-            number("GPU hours"),
-            number("Of all GPU hours, %"),
+            text(_("Plan")),
+            text(_("Whose")),
+            number(_("Instances")),
+            number(_("Accounts")),
+            number(_("Instance hours")),
+            number(_("GPU hours")),
+            percentage(_("Of all GPU hours, %")),
         ),
         rows=[
             (
                 plan,
-                whose,
+                _(whose),
                 instances,
                 accounts,
                 round(hours, 2),
@@ -94,8 +96,10 @@ def utilisation(asked: Asked) -> Table:
             for plan, cards, whose, instances, accounts, hours in lines
         ],
         remarks=(
-            "From ready to release, whether the machine was on or off; not rounded, so that "
-            "bills may show more hours.",
+            _(
+                "From ready to release, whether the machine was on or off; not rounded, so "
+                "that bills may show more hours."
+            ),
         ),
         chart=6,
     )
@@ -140,21 +144,23 @@ def launches(asked: Asked) -> Table:
         rows.append((region, plan, *counts, share(ready, ended), *times))
     return Table(
         columns=(
-            text("Region"),
-            text("Plan"),
-            number("Begun"),
-            number("Ready"),
-            number("Failed"),
-            number("Cancelled"),
-            number("Under way"),
-            number("Success, %"),
-            number("Time to ready, p50, s"),
-            number("Time to ready, p95, s"),
+            text(_("Region")),
+            text(_("Plan")),
+            number(_("Begun")),
+            number(_("Ready")),
+            number(_("Failed")),
+            number(_("Cancelled")),
+            number(_("Under way")),
+            percentage(_("Success, %")),
+            number(_("Time to ready, p50, s")),
+            number(_("Time to ready, p95, s")),
         ),
         rows=rows,
         remarks=(
-            "Launches begun in these days. Success: of those that became ready or failed. A "
-            "machine that was resized counts as its plan of today.",
+            _(
+                "Launches begun in these days. Success: of those that became ready or "
+                "failed. A machine that was resized counts as its plan of today."
+            ),
         ),
         chart=7,
     )
@@ -180,20 +186,20 @@ def refusals(asked: Asked) -> Table:
     labels = dict(RefusedDemand.Reason.choices)
     return Table(
         columns=(
-            text("Region"),
-            text("Plan"),
-            text("Why"),
-            text("Whose"),
-            number("Times"),
-            number("Accounts"),
-            number("Cards asked for"),
+            text(_("Region")),
+            text(_("Plan")),
+            text(_("Why")),
+            text(_("Whose")),
+            number(_("Times")),
+            number(_("Accounts")),
+            number(_("Cards asked for")),
         ),
         rows=[
             (
                 row["region__slug"],
                 row["plan__slug"],
-                labels[row["reason"]],
-                _EMPLOYEES if row["is_employee"] else _CUSTOMERS,
+                str(labels[row["reason"]]),
+                _(_EMPLOYEES if row["is_employee"] else _CUSTOMERS),
                 row["times"],
                 row["accounts"],
                 row["cards"],
@@ -201,7 +207,10 @@ def refusals(asked: Asked) -> Table:
             for row in grouped
         ],
         remarks=(
-            "Every refused launch and reservation, repeats too: read accounts beside times.",
+            _(
+                "Every refused launch and reservation, repeats too: read accounts beside "
+                "times."
+            ),
         ),
         chart=4,
     )

@@ -9,10 +9,14 @@ Cell = str | int | float | Decimal | date | datetime | None
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """heading: with its unit, such as "GPU hours". is_number: set to the right."""
+    """heading: with its unit, such as "GPU hours". is_number: set to the right.
+
+    is_share: of something, in per cent.
+    """
 
     heading: str
     is_number: bool = False
+    is_share: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,10 @@ def text(heading: str) -> Column:
 
 def number(heading: str) -> Column:
     return Column(heading, is_number=True)
+
+
+def percentage(heading: str) -> Column:
+    return Column(heading, is_number=True, is_share=True)
 
 
 def share(part: float, whole: float) -> float | None:

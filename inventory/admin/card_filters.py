@@ -6,6 +6,8 @@ from typing import Any
 from django.contrib.admin import SimpleListFilter
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from inventory.card_states import CardState, in_state
 from inventory.models import Card
@@ -13,22 +15,22 @@ from inventory.models import Card
 CardTest = Callable[[], Q]
 
 # Words of the accounting that need to know what is sold: (title, test of cards).
-_from_above: dict[str, tuple[str, CardTest]] = {}
+_from_above: dict[str, tuple[Promise, CardTest]] = {}
 
 
-def add_state(value: str, title: str, test: CardTest) -> None:
+def add_state(value: str, title: Promise, test: CardTest) -> None:
     """Let the list be filtered by a state that only the layer above can tell."""
     _from_above[value] = (title, test)
 
 
 class StateFilter(SimpleListFilter):
-    title = "state"
+    title = _("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
-            *CardState.choices,
-            *((value, title) for value, (title, _) in _from_above.items()),
+            *((state.value, str(state.label)) for state in CardState),
+            *((value, str(title)) for value, (title, _test) in _from_above.items()),
         ]
 
     def queryset(

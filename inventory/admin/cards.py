@@ -7,6 +7,8 @@ from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -15,6 +17,7 @@ from unfold.views import ChangeList
 from inventory import card_actions
 from inventory.admin.card_filters import StateFilter
 from inventory.admin.card_page import card_page
+from inventory.admin.colours import coloured
 from inventory.admin.dialogs import (
     ReasonForm,
     actor_with_reason,
@@ -61,7 +64,7 @@ class CardAdmin(ReadOnlyAdmin):
     list_filter_submit = True
     list_select_related = ("host__region", "numa_node", "gpu_model")
     search_fields = ("host__name", "slot_path", "identity")
-    search_help_text = "Host, PCI slot or identity"
+    search_help_text = gettext_lazy("Host, PCI slot or identity")
     ordering = ("host__name", "slot_path")
     list_per_page = 50
     change_form_template = "admin/inventory/card/page.html"
@@ -94,30 +97,32 @@ class CardAdmin(ReadOnlyAdmin):
         context = {**(extra_context or {}), **card_page(request, object_id)}
         return super().change_view(request, object_id, form_url, context)
 
-    @display(description="region", ordering="host__region__slug")
+    @display(description=gettext_lazy("region"), ordering="host__region__slug")
     def region(self, card: Card) -> str:
         return card.host.region.slug
 
-    @display(description="GPU model", ordering="gpu_model__slug")
+    @display(description=gettext_lazy("GPU model"), ordering="gpu_model__slug")
     def gpu_model_name(self, card: Card) -> str:
         return card.gpu_model.name
 
-    @display(description="NUMA node", ordering="numa_node__number")
+    @display(description=gettext_lazy("NUMA node"), ordering="numa_node__number")
     def node(self, card: Card) -> int:
         return card.numa_node.number
 
     @display(
-        description="condition", ordering="condition", label=dict(CONDITION_COLOURS)
+        description=gettext_lazy("condition"),
+        ordering="condition",
+        label=coloured(CardCondition, CONDITION_COLOURS),
     )
     def shown_condition(self, card: Card) -> tuple[str, str]:
         return card.condition, card.get_condition_display()
 
-    @display(description="state", ordering="state")
+    @display(description=gettext_lazy("state"), ordering="state")
     def shown_state(self, card: Any) -> str:
         known = dict(CardState.choices)
         return str(known.get(card.state, card.state))
 
-    @display(description="used by")
+    @display(description=gettext_lazy("used by"))
     def used_by(self, card: Any) -> str:
         return holder_link(card)
 
@@ -157,18 +162,18 @@ class CardAdmin(ReadOnlyAdmin):
         )
 
     @action(
-        description="Check again",
+        description=gettext_lazy("Check again"),
         icon="fact_check",
         permissions=["check_again"],
-        attrs={"aria-label": "Have this card checked again"},
+        attrs={"aria-label": gettext_lazy("Have this card checked again")},
         dialog={
-            "title": "Have this card checked again",
-            "description": (
+            "title": gettext_lazy("Have this card checked again"),
+            "description": gettext_lazy(
                 "It is not sold until it has passed. A quarantined card is overwritten "
                 "first, then tested."
             ),
             "form_class": ReasonForm,
-            "form_submit_text": "Check again",
+            "form_submit_text": gettext_lazy("Check again"),
         },
     )
     def check_again(
@@ -177,16 +182,18 @@ class CardAdmin(ReadOnlyAdmin):
         return self._act(request, form, object_id, card_actions.send_to_checks)
 
     @action(
-        description="Retire",
+        description=gettext_lazy("Retire"),
         icon="delete_forever",
         variant=ActionVariant.DANGER,
         permissions=["retire"],
-        attrs={"aria-label": "Retire this card"},
+        attrs={"aria-label": gettext_lazy("Retire this card")},
         dialog={
-            "title": "Retire this card",
-            "description": "It leaves the fleet for good. Its history stays.",
+            "title": gettext_lazy("Retire this card"),
+            "description": gettext_lazy(
+                "It leaves the fleet for good. Its history stays."
+            ),
             "form_class": ReasonForm,
-            "form_submit_text": "Retire",
+            "form_submit_text": gettext_lazy("Retire"),
             "submit_variant": "danger",
         },
     )
@@ -196,19 +203,19 @@ class CardAdmin(ReadOnlyAdmin):
         return self._act(request, form, object_id, card_actions.retire)
 
     @action(
-        description="Quarantine",
+        description=gettext_lazy("Quarantine"),
         icon="block",
         variant=ActionVariant.DANGER,
         permissions=["quarantine"],
-        attrs={"aria-label": "Quarantine this card"},
+        attrs={"aria-label": gettext_lazy("Quarantine this card")},
         dialog={
-            "title": "Quarantine this card",
-            "description": (
+            "title": gettext_lazy("Quarantine this card"),
+            "description": gettext_lazy(
                 "It is not sold again until it was sanitised and tested. Who uses it now "
                 "keeps it."
             ),
             "form_class": ReasonForm,
-            "form_submit_text": "Quarantine",
+            "form_submit_text": gettext_lazy("Quarantine"),
             "submit_variant": "danger",
         },
     )
@@ -231,4 +238,9 @@ class CardAdmin(ReadOnlyAdmin):
         except InventoryError as error:
             return leave_dialog(request, url, refused=str(error))
         condition = card.get_condition_display()
-        return leave_dialog(request, url, done=f"{card} is {condition} now.")
+        return leave_dialog(
+            request,
+            url,
+            done=_("%(card)s is %(condition)s now.")
+            % {"card": card, "condition": condition},
+        )

@@ -7,6 +7,8 @@ from django import forms
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from inventory.host_check import check_host
@@ -15,19 +17,19 @@ from inventory.preflight import CheckLine, Verdict
 
 class HostAddressForm(forms.Form):
     uri = forms.CharField(
-        label="libvirt URI",
+        label=gettext_lazy("libvirt URI"),
         max_length=255,
         widget=UnfoldAdminTextInputWidget(
-            attrs={"placeholder": "qemu+tls://gpu1.example.net/system"}
+            attrs={"placeholder": "qemu+tls://HOST/system"}
         ),
-        help_text="How this control plane reaches the host's libvirt.",
+        help_text=gettext_lazy("How this control plane reaches the host's libvirt."),
     )
 
 
 _WORDS = {
-    Verdict.PASS: "✓ pass",
-    Verdict.WARN: "! warning",
-    Verdict.FAIL: "✗ fail",
+    Verdict.PASS: gettext_lazy("✓ pass"),
+    Verdict.WARN: gettext_lazy("! warning"),
+    Verdict.FAIL: gettext_lazy("✗ fail"),
 }
 
 
@@ -43,7 +45,7 @@ def check_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
         lines = check_host(form.cleaned_data["uri"])
     context: dict[str, Any] = {
         **site.each_context(request),
-        "title": "Check a host",
+        "title": _("Check a host"),
         "form": form,
         "took_s": time.monotonic() - started,
         "rows": [{"line": line, "word": _WORDS[line.verdict]} for line in lines],

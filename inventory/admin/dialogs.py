@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext_lazy as _
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -19,7 +20,8 @@ class ReasonForm(BaseDialogForm):
     reason = forms.CharField(
         max_length=400,
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-        help_text="Kept for ever, and shown to whoever looks at this next.",
+        help_text=_("Kept for ever, and shown to whoever looks at this next."),
+        label=_("Reason"),
     )
 
 

@@ -8,6 +8,8 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
@@ -32,30 +34,32 @@ class EnrolForm(HostAddressForm):
         to_field_name="slug",
         empty_label=None,
         widget=UnfoldAdminSelectWidget(),
+        label=gettext_lazy("Region"),
     )
     name = forms.SlugField(
         required=False,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="Empty: gpu- and the first digits of its UUID.",
+        help_text=gettext_lazy("Empty: gpu- and the first digits of its UUID."),
+        label=gettext_lazy("Name"),
     )
     reserved_cores = forms.IntegerField(
-        label="Cores kept for the host, per NUMA node",
+        label=gettext_lazy("Cores kept for the host, per NUMA node"),
         min_value=0,
         initial=_DEFAULTS.reserved_cores,
         widget=UnfoldAdminIntegerFieldWidget(),
     )
     reserved_memory_mib = forms.IntegerField(
-        label="Memory kept for the host, MiB per NUMA node",
+        label=gettext_lazy("Memory kept for the host, MiB per NUMA node"),
         min_value=0,
         initial=_DEFAULTS.reserved_memory_mib,
         widget=UnfoldAdminIntegerFieldWidget(),
     )
 
     is_plain = forms.BooleanField(
-        label="A plain host, without cards",
+        label=gettext_lazy("A plain host, without cards"),
         required=False,
         widget=UnfoldBooleanSwitchWidget(),
-        help_text="For plans without cards. Such a host needs no IOMMU.",
+        help_text=gettext_lazy("For plans without cards. Such a host needs no IOMMU."),
     )
 
     def order(self) -> EnrolmentOrder:
@@ -82,7 +86,8 @@ def enrol_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
             problems = error.problems
         except HostUnreachable as error:
             problems = [
-                f"{order.uri} does not answer: {error}",
+                _("%(uri)s does not answer: %(error)s")
+                % {"uri": order.uri, "error": error},
                 way_to(order.uri),
             ]
         except HypervisorError as error:
@@ -91,7 +96,7 @@ def enrol_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
             return _welcome(request, report)
     context: dict[str, Any] = {
         **site.each_context(request),
-        "title": "Enrol a host",
+        "title": _("Enrol a host"),
         "form": form,
         "problems": problems,
     }
@@ -100,13 +105,19 @@ def enrol_page(site: AdminSite, request: HttpRequest) -> HttpResponse:
 
 def _welcome(request: HttpRequest, report: EnrolmentReport) -> HttpResponse:
     host, new = report.host, len(report.new_cards)
-    verb = "is enrolled" if report.is_new else "was enrolled already"
+    cards = ngettext("%(count)s new card", "%(count)s new cards", new) % {"count": new}
     nodes = host.nodes.count()
-    messages.success(
-        request,
-        f"{host} {verb}: {new} new card{'' if new == 1 else 's'}, "
-        f"{host.cards.count()} in all on {nodes} NUMA node{'' if nodes == 1 else 's'}.",
+    in_all = ngettext(
+        "%(cards)s in all on %(nodes)s NUMA node",
+        "%(cards)s in all on %(nodes)s NUMA nodes",
+        nodes,
+    ) % {"cards": host.cards.count(), "nodes": nodes}
+    told = (
+        _("%(host)s is enrolled: %(new)s, %(in_all)s.")
+        if report.is_new
+        else _("%(host)s was enrolled already: %(new)s, %(in_all)s.")
     )
+    messages.success(request, told % {"host": host, "new": cards, "in_all": in_all})
     for reason in report.not_for_sale:
-        messages.warning(request, f"Not for sale: {reason}")
+        messages.warning(request, _("Not for sale: %(reason)s") % {"reason": reason})
     return redirect("admin:inventory_host_change", host.pk)

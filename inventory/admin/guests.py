@@ -1,6 +1,7 @@
 """Staff pages for what hosts have for their guests: storage, network, addresses."""
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from inventory.admin.read_only import ReadOnlyAdmin
@@ -35,4 +36,4 @@ class AddressClaimAdmin(ReadOnlyAdmin):
     list_filter = ("pool",)
     list_select_related = ("pool",)
     search_fields = ("address", "consumer")
-    search_help_text = "Address, or UUID of an instance"
+    search_help_text = _("Address, or UUID of an instance")

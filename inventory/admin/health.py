@@ -7,6 +7,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
@@ -24,12 +26,12 @@ from inventory.models import Alert, CardCheck, CheckImage
 
 
 class OpenFilter(admin.SimpleListFilter):
-    title = "open"
+    title = gettext_lazy("open")
     parameter_name = "open"
     ended_field = ""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "open"), ("0", "over")]
+        return [("1", _("open")), ("0", _("over"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() not in ("0", "1"):
@@ -55,11 +57,11 @@ class AlertAdmin(ReadOnlyAdmin):
     list_filter = (OpenAlertFilter, "alert_class", "source")
     list_select_related = ("region", "host", "card__host")
     search_fields = ("message", "source", "host__name", "card__host__name")
-    search_help_text = "Message, source or host"
+    search_help_text = gettext_lazy("Message, source or host")
     actions_detail = ("clear",)
 
     @display(
-        description="class",
+        description=gettext_lazy("class"),
         ordering="alert_class",
         label={AlertClass.PREVENTS_CLAIMS: "danger", AlertClass.WARNING: "warning"},
     )
@@ -72,15 +74,15 @@ class AlertAdmin(ReadOnlyAdmin):
         return request.user.has_perm("inventory.change_alert")
 
     @action(
-        description="Clear",
+        description=gettext_lazy("Clear"),
         icon="check",
         permissions=["clear"],
-        attrs={"aria-label": "Clear this alert"},
+        attrs={"aria-label": gettext_lazy("Clear this alert")},
         dialog={
-            "title": "Clear this alert",
-            "description": "What it kept from sale can be sold again.",
+            "title": gettext_lazy("Clear this alert"),
+            "description": gettext_lazy("What it kept from sale can be sold again."),
             "form_class": ReasonForm,
-            "form_submit_text": "Clear",
+            "form_submit_text": gettext_lazy("Clear"),
         },
     )
     def clear(
@@ -91,9 +93,9 @@ class AlertAdmin(ReadOnlyAdmin):
         with transaction.atomic():
             cleared = clear_alert(alert.pk, staff_actor(request))
         if not cleared:
-            return leave_dialog(request, url, refused="It was cleared already.")
+            return leave_dialog(request, url, refused=_("It was cleared already."))
         self.log_change(request, alert, f"Cleared. {form.cleaned_data['reason']}")
-        return leave_dialog(request, url, done="Cleared.")
+        return leave_dialog(request, url, done=_("Cleared."))
 
 
 @admin.register(CardCheck)
@@ -102,7 +104,7 @@ class CardCheckAdmin(ReadOnlyAdmin):
     list_filter = ("kind", "outcome", "card__host__region")
     list_select_related = ("card__host",)
     search_fields = ("card__host__name", "card__slot_path", "finding", "actor")
-    search_help_text = "Host, PCI slot, finding or job"
+    search_help_text = gettext_lazy("Host, PCI slot, finding or job")
     fields = (
         ("card", "kind", "outcome"),
         ("started_at", "finished_at"),
@@ -114,12 +116,12 @@ class CardCheckAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("attested_digest",)
 
-    @display(description="SHA-256 of all of this, as customers are told")
+    @display(description=gettext_lazy("SHA-256 of all of this, as customers are told"))
     def attested_digest(self, check: CardCheck) -> str:
         return report_digest(check)
 
     @display(
-        description="outcome",
+        description=gettext_lazy("outcome"),
         ordering="outcome",
         label={
             CheckOutcome.PASSED: "success",

@@ -5,6 +5,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 from unfold.views import ChangeList
 
@@ -14,11 +16,11 @@ from inventory.models import CardClaim, CardEvent, NodeClaim
 
 
 class OpenFilter(admin.SimpleListFilter):
-    title = "held"
+    title = gettext_lazy("held")
     parameter_name = "held"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("now", "now"), ("ended", "in the past")]
+        return [("now", _("now")), ("ended", _("in the past"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() is None:
@@ -30,7 +32,7 @@ class _HeldAdmin(ReadOnlyAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return HolderChangeList
 
-    @display(description="holder")
+    @display(description=gettext_lazy("holder"))
     def holder(self, row: Any) -> str:
         return holder_link(row)
 
@@ -52,7 +54,7 @@ class CardClaimAdmin(_HeldAdmin):
     )
     list_select_related = ("card__host",)
     search_fields = ("card__host__name", "card__slot_path", "consumer")
-    search_help_text = "Host, PCI slot or the holder's UUID"
+    search_help_text = gettext_lazy("Host, PCI slot or the holder's UUID")
 
 
 @admin.register(NodeClaim)
@@ -73,7 +75,7 @@ class NodeClaimAdmin(_HeldAdmin):
     )
     list_select_related = ("numa_node__host",)
     search_fields = ("numa_node__host__name", "consumer")
-    search_help_text = "Host or the holder's UUID"
+    search_help_text = gettext_lazy("Host or the holder's UUID")
 
 
 @admin.register(CardEvent)
@@ -90,9 +92,9 @@ class CardEventAdmin(_HeldAdmin):
     list_filter = ("kind", "to_condition")
     list_select_related = ("card__host",)
     search_fields = ("card__host__name", "card__slot_path", "actor", "reason")
-    search_help_text = "Host, PCI slot, actor or reason"
+    search_help_text = gettext_lazy("Host, PCI slot, actor or reason")
 
-    @display(description="condition")
+    @display(description=gettext_lazy("condition"))
     def conditions(self, event: CardEvent) -> str:
         after = event.get_to_condition_display()
         if event.from_condition in {"", event.to_condition}:

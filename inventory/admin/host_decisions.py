@@ -4,6 +4,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 
@@ -21,7 +23,12 @@ P = HostPolicy
 
 
 def _decision(
-    name: str, policy: HostPolicy, button: str, icon: str, title: str, effect: str
+    name: str,
+    policy: HostPolicy,
+    button: Promise,
+    icon: str,
+    title: Promise,
+    effect: Promise,
 ) -> Any:
     """Return the action by which staff set `policy`."""
     is_final = policy is P.RETIRED
@@ -78,45 +85,51 @@ class HostDecisions:
     put_in_service = _decision(
         "put_in_service",
         P.IN_SERVICE,
-        "In service",
+        _("In service"),
         "play_circle",
-        "Put this host in service",
-        "New instances may go there once it was compared with the rows about it.",
+        _("Put this host in service"),
+        _("New instances may go there once it was compared with the rows about it."),
     )
     stop_provisioning = _decision(
         "stop_provisioning",
         P.NO_PROVISION,
-        "No new instances",
+        _("No new instances"),
         "pause_circle",
-        "Send no new instances to this host",
-        "What runs there goes on. Its free cards are not sold.",
+        _("Send no new instances to this host"),
+        _("What runs there goes on. Its free cards are not sold."),
     )
     drain = _decision(
         "drain",
         P.DRAINING,
-        "Drain",
+        _("Drain"),
         "output",
-        "Drain this host",
-        "No new instances go there; those that run are to leave, and the host's page lists "
-        "them. They are not stopped: their owners must be told.",
+        _("Drain this host"),
+        _(
+            "No new instances go there; those that run are to leave, and the host's page lists "
+            "them. They are not stopped: their owners must be told."
+        ),
     )
     maintain = _decision(
         "maintain",
         P.MAINTENANCE,
-        "Maintenance",
+        _("Maintenance"),
         "build",
-        "Put this host in maintenance",
-        "No new instances, and its cards are not checked. Who holds cards there keeps them. "
-        "Afterwards the host is compared with its rows before it sells again.",
+        _("Put this host in maintenance"),
+        _(
+            "No new instances, and its cards are not checked. Who holds cards there keeps "
+            "them. Afterwards the host is compared with its rows before it sells again."
+        ),
     )
     retire_host = _decision(
         "retire_host",
         P.RETIRED,
-        "Retire",
+        _("Retire"),
         "delete_forever",
-        "Retire this host",
-        "It and its cards leave the fleet for good; nobody looks at it again. Refused while "
-        "anything there is held. Their history stays.",
+        _("Retire this host"),
+        _(
+            "It and its cards leave the fleet for good; nobody looks at it again. Refused "
+            "while anything there is held. Their history stays."
+        ),
     )
 
     has_put_in_service_permission = _offered_to(set(P) - {P.IN_SERVICE, P.RETIRED})

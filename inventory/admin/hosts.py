@@ -9,10 +9,12 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from inventory.admin.check_page import check_page
+from inventory.admin.colours import coloured
 from inventory.admin.dialogs import object_or_404
 from inventory.admin.enrol_page import enrol_page
 from inventory.admin.host_decisions import HostDecisions
@@ -58,7 +60,7 @@ class HostAdmin(HostDecisions, ReadOnlyAdmin):
     )
     list_select_related = ("region",)
     search_fields = ("name", "libvirt_uri", "host_uuid")
-    search_help_text = "Name, URI or UUID"
+    search_help_text = _("Name, URI or UUID")
     list_per_page = 50
     change_form_template = "admin/inventory/host/page.html"
     list_before_template = "admin/inventory/host/no_hosts.html"
@@ -99,21 +101,27 @@ class HostAdmin(HostDecisions, ReadOnlyAdmin):
         context = {**(extra_context or {}), **host_page(request, object_id)}
         return super().change_view(request, object_id, form_url, context)
 
-    @display(description="policy", ordering="policy", label=dict(POLICY_COLOURS))
+    @display(
+        description=_("policy"),
+        ordering="policy",
+        label=coloured(HostPolicy, POLICY_COLOURS),
+    )
     def shown_policy(self, host: Host) -> tuple[str, str]:
         return host.policy, host.get_policy_display()
 
     @display(
-        description="connection", ordering="connection", label=dict(CONNECTION_COLOURS)
+        description=_("connection"),
+        ordering="connection",
+        label=coloured(HostConnection, CONNECTION_COLOURS),
     )
     def shown_connection(self, host: Host) -> tuple[str, str]:
         return host.connection, host.get_connection_display()
 
-    @display(description="cards", ordering="total")
+    @display(description=_("cards"), ordering="total")
     def cards_total(self, host: Any) -> int:
         return int(host.total)
 
-    @display(description="used", ordering="used")
+    @display(description=_("used"), ordering="used")
     def cards_used(self, host: Any) -> int:
         return int(host.used)
 
@@ -123,32 +131,32 @@ class HostAdmin(HostDecisions, ReadOnlyAdmin):
         return request.user.has_perm("inventory.add_host")
 
     @action(
-        description="Enrol a host",
+        description=_("Enrol a host"),
         icon="add",
         variant=ActionVariant.PRIMARY,
         url_path="enrol",
         permissions=["enrol"],
-        attrs={"aria-label": "Enrol a host"},
+        attrs={"aria-label": _("Enrol a host")},
     )
     def enrol(self, request: HttpRequest) -> HttpResponse:
         return enrol_page(self.admin_site, request)
 
     @action(
-        description="Check a host",
+        description=_("Check a host"),
         icon="fact_check",
         url_path="check",
         permissions=["enrol"],
-        attrs={"aria-label": "Check a host"},
+        attrs={"aria-label": _("Check a host")},
     )
     def check_host(self, request: HttpRequest) -> HttpResponse:
         return check_page(self.admin_site, request)
 
     @action(
-        description="Check",
+        description=_("Check"),
         icon="fact_check",
         url_path="check",
         permissions=["enrol"],
-        attrs={"aria-label": "Check this host"},
+        attrs={"aria-label": _("Check this host")},
     )
     def check_this_host(self, request: HttpRequest, object_id: str) -> HttpResponse:
         host = object_or_404(self, request, object_id)

@@ -3,6 +3,7 @@
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from inventory.choices import HostConnection, HostPolicy
 from inventory.models.region import Region
@@ -18,7 +19,7 @@ class Host(models.Model):
         "host UUID", unique=True, help_text="libvirt capabilities, host/uuid."
     )
     domain_type = models.CharField(
-        max_length=4, choices={"kvm": "kvm", "qemu": "qemu (emulated, lab only)"}
+        max_length=4, choices={"kvm": "kvm", "qemu": _("qemu (emulated, lab only)")}
     )
     policy = models.CharField(
         max_length=12, choices=HostPolicy, default=HostPolicy.IN_SERVICE

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inventory.choices import AlertClass, DiscrepancyKind
 from inventory.models import Alert, Discrepancy
-from inventory.remedies import PASSING, REMEDIES
+from inventory.remedies import PASSING, remedy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _discrepancies() -> list[Trouble]:
             row.prevents_claims,
             row.first_seen_at,
             row.detail,
-            REMEDIES[DiscrepancyKind(row.kind)],
+            remedy_of(DiscrepancyKind(row.kind)),
         )
         for row in rows.select_related("host", "card__host")
     ]
