@@ -106,6 +106,12 @@ _GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
             "inventory_discrepancy",
             "inventory.view_discrepancy",
         ),
+        (
+            gettext_noop("Outages of hosts"),
+            "cloud_off",
+            "inventory_hostoutage",
+            "inventory.view_hostoutage",
+        ),
         (gettext_noop("Alerts"), "warning", "inventory_alert", "inventory.view_alert"),
         (
             gettext_noop("Card checks"),

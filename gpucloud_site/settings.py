@@ -385,6 +385,9 @@ KEEP_WEBHOOK_DELIVERIES_DAYS = environment.whole_number(
 KEEP_OBSERVATIONS_DAYS = environment.whole_number(
     "GPUCLOUD_KEEP_OBSERVATIONS_DAYS", default=90, minimum=1
 )
+KEEP_OUTAGES_DAYS = environment.whole_number(
+    "GPUCLOUD_KEEP_OUTAGES_DAYS", default=1100, minimum=1
+)
 KEEP_API_CHANGES_DAYS = environment.whole_number(
     "GPUCLOUD_KEEP_API_CHANGES_DAYS", default=400, minimum=1
 )

@@ -129,8 +129,8 @@ def _reconcile(
     began = clock()
     try:
         seen = look(hypervisor or connect(host.libvirt_uri))
-    except HypervisorError:
-        note_unreachable(host_id, began)
+    except HypervisorError as error:
+        note_unreachable(host_id, str(error), began)
         return open_discrepancies(host_id)
     with transaction.atomic():
         host = lock_host(host_id)
@@ -140,8 +140,9 @@ def _reconcile(
             # A look that began later is in already: what this one saw is out of date.
             return open_discrepancies(host_id)
         if UUID(seen.facts.host_uuid) != host.host_uuid:
-            _keep(host, [_replaced(host, seen)], began)
-            note_unreachable(host_id)
+            other = _replaced(host, seen)
+            _keep(host, [other], began)
+            note_unreachable(host_id, other.detail)
             return open_discrepancies(host_id)
         findings = follow(host, seen, began)
         findings += _audit(host, seen, began)

@@ -25,7 +25,7 @@ from instances.models import (
     RefusedDemand,
     WebhookDelivery,
 )
-from inventory.models import Alert, Discrepancy
+from inventory.models import Alert, Discrepancy, HostOutage
 
 _BATCH = 1000
 # An hour's run leaves the rest to the next: a table that was never pruned is no hurry.
@@ -134,6 +134,11 @@ RULES = (
         Discrepancy,
         lambda: settings.KEEP_OBSERVATIONS_DAYS,
         lambda age: Discrepancy.objects.filter(resolved_at__lt=Now() - age),
+    ),
+    Rule(
+        HostOutage,
+        lambda: settings.KEEP_OUTAGES_DAYS,
+        lambda age: HostOutage.objects.filter(ended_at__lt=Now() - age),
     ),
     Rule(
         Session,

@@ -1,6 +1,7 @@
 """Say where every card was, in what condition and for whom, at any moment; by the ledger.
 
-No row that changes is read: only events, and the names of the hosts that they name.
+Of the cards no row that changes is read: only events, and the names of the hosts that
+they name. Whether those answered is told by their outages, as long as they are kept.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ _KINDS: dict[str, Any] = {
 # Each card's own index is walked back from its newest event to the first that tells.
 _FLEET_AT = """
 SELECT card.id, coalesce(region.slug, ''), coalesce(host.name, ''), place.slot_path,
-    newest.to_condition, CASE WHEN holder.kind <> %(released)s THEN holder.consumer END
+    newest.to_condition, CASE WHEN holder.kind <> %(released)s THEN holder.consumer END,
+    silent.host_id IS NOT NULL
 FROM inventory_card card
 CROSS JOIN LATERAL (SELECT to_condition FROM inventory_cardevent
     WHERE card_id = card.id AND at <= %(moment)s ORDER BY id DESC LIMIT 1) newest
@@ -37,6 +39,9 @@ LEFT JOIN LATERAL (SELECT kind, consumer FROM inventory_cardevent
     WHERE card_id = card.id AND at <= %(moment)s AND kind = ANY(%(holders)s)
     ORDER BY id DESC LIMIT 1) holder ON true
 LEFT JOIN inventory_host host ON host.id = place.host_id
+LEFT JOIN (SELECT host_id FROM inventory_hostoutage
+    WHERE began_at <= %(moment)s AND coalesce(ended_at, 'infinity') > %(moment)s) silent
+    ON silent.host_id = host.id
 LEFT JOIN inventory_region region ON region.id = host.region_id
 WHERE EXISTS (SELECT FROM inventory_cardevent WHERE card_id = card.id
     AND at <= %(moment)s AND kind = %(enrolled)s)
@@ -48,6 +53,7 @@ class CardThen:
     """One card at a moment. host, region, slot_path: empty where the ledger does not tell.
 
     region: the slug of the host's region. consumer: the holder's UUID, None if it was free.
+    is_on_silent_host: its host did not answer then.
     """
 
     card_id: int
@@ -56,6 +62,7 @@ class CardThen:
     slot_path: str
     condition: str
     consumer: UUID | None
+    is_on_silent_host: bool = False
 
 
 def fleet_at(moment: datetime) -> list[CardThen]:

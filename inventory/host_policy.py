@@ -5,6 +5,7 @@ from django.db.models.functions import Now
 
 from inventory.choices import CardCondition, HostConnection, HostPolicy
 from inventory.exceptions import TransitionForbidden
+from inventory.host_state import note_cause
 from inventory.ledger import Actor, change_condition, clock, lock_host, refresh_shape
 from inventory.models import Alert, CardClaim, Discrepancy, Host, NodeClaim
 
@@ -36,6 +37,8 @@ def set_policy(host_id: int, policy: HostPolicy, actor: Actor) -> Host:
         )
         # The next look is due at once, whichever way the host went.
         Host.objects.filter(pk=host.pk).update(reconcile_due_at=Now(), failed_looks=0)
+        if host.connection != HostConnection.OK:
+            note_cause(host.pk, "not compared yet since its maintenance")
         refresh_shape(host)
     return host
 

@@ -35,7 +35,6 @@ from inventory.choices import (
     CheckKind,
     CheckOutcome,
     DiscrepancyKind,
-    HostConnection,
     ReportedProblem,
 )
 from inventory.models import (
@@ -46,6 +45,7 @@ from inventory.models import (
     CardReport,
     Discrepancy,
     Host,
+    HostOutage,
 )
 
 # Of one microsecond; more are no page of ours.
@@ -229,11 +229,7 @@ def host_sources(host: Host) -> list[Source]:
     on_it = Discrepancy.objects.filter(host=host)
     return [
         Source(this, "enrolled_at", lambda: _("Enrolled"), why="libvirt_uri"),
-        Source(
-            this.exclude(connection=HostConnection.OK),
-            "last_seen_at",
-            lambda: _("Last seen: it does not answer since"),
-        ),
+        *_outages(HostOutage.objects.filter(host=host)),
         _events_on_host(events.filter(card__host=host)),
         # Cards that were here, and went on.
         _events_on_host(events.filter(host=host).exclude(card__host=host)),
@@ -315,6 +311,18 @@ def observed(rows: QuerySet[Discrepancy]) -> Iterable[Source]:
             "detail",
             page="inventory.discrepancy",
             consumer="consumer",
+        )
+
+
+def _outages(rows: QuerySet[HostOutage]) -> Iterable[Source]:
+    """Return when a host was found silent, having answered when, and when it was back."""
+    for at, told, why in (
+        ("last_seen_at", gettext_noop("Last seen before it was silent"), _NOTHING),
+        ("began_at", gettext_noop("Does not answer"), "cause"),
+        ("ended_at", gettext_noop("Answers again"), _NOTHING),
+    ):
+        yield Source(
+            rows, at, lambda told=told: _(told), why=why, page="inventory.hostoutage"
         )
 
 

@@ -291,7 +291,7 @@ class _Worker:
     def _start_unwinding(self, failure: Failure) -> None:
         logger.warning("job %s is undone: %s", self.job.pk, failure.detail)
         if failure.is_silent:
-            self._note_unreachable()
+            self._note_unreachable(failure)
         self.lease.fenced(
             state=JobState.UNWINDING,
             public_message=failure.public_message[:500],
@@ -300,10 +300,10 @@ class _Worker:
         self.job.state = JobState.UNWINDING
         self.job.public_message = failure.public_message[:500]
 
-    def _note_unreachable(self) -> None:
+    def _note_unreachable(self, failure: Failure) -> None:
         host_id = self.subject.host_id()
         if host_id is not None:
-            host_state.note_unreachable(host_id)
+            host_state.note_unreachable(host_id, failure.detail)
 
     def _postpone(self, failure: Failure) -> None:
         """Leave the job for the reaper; what is claimed stays claimed until then."""
@@ -314,7 +314,7 @@ class _Worker:
         )
         # Only then: the next look at the host that succeeds ends the pause.
         if failure.is_silent:
-            self._note_unreachable()
+            self._note_unreachable(failure)
 
     def _end(self, state: JobState) -> None:
         with transaction.atomic():

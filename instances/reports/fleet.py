@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import date, datetime, timedelta
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import Count, Q
 from django.utils.translation import gettext as _
@@ -32,7 +33,7 @@ def inventory(asked: Asked) -> Table:
         if card.condition in GONE_CONDITIONS or asked.region not in ("", card.region):
             continue
         counts[card.region, models[card.card_id], _state(card)] += 1
-    states = ("used", "ready", "cleaning", "broken")
+    states = ("used", "ready", "cleaning", "broken", "unknown")
     rows: list[tuple[Cell, ...]] = []
     for region, model in sorted({key[:2] for key in counts}):
         each = [counts[region, model, state] for state in states]
@@ -46,6 +47,7 @@ def inventory(asked: Asked) -> Table:
             number(_("Ready, unused")),
             number(_("In cleaning")),
             number(_("Broken or missing")),
+            number(_("Unknown")),
         ),
         rows=rows,
         remarks=(
@@ -55,6 +57,11 @@ def inventory(asked: Asked) -> Table:
             )
             % {"moment": f"{moment:%Y-%m-%d %H:%M:%S}"},
             _("Used: held by an instance or a reservation."),
+            _(
+                "Unknown: not used, and on a host that did not answer. That is kept for "
+                "%(days)s days; before, such a card counts as it was last known."
+            )
+            % {"days": settings.KEEP_OUTAGES_DAYS},
         ),
     )
 
@@ -62,9 +69,12 @@ def inventory(asked: Asked) -> Table:
 def _state(card: CardThen) -> str:
     if card.consumer is not None:
         return "used"
-    if card.condition == CardCondition.READY:
-        return "ready"
-    return "cleaning" if card.condition in CLEANING_CONDITIONS else "broken"
+    is_ready = card.condition == CardCondition.READY
+    if not (is_ready or card.condition in CLEANING_CONDITIONS):
+        return "broken"
+    if card.is_on_silent_host:
+        return "unknown"
+    return "ready" if is_ready else "cleaning"
 
 
 # Of each day up to now: the card-seconds that claims held, and that cards were enrolled.

@@ -7,7 +7,12 @@ from inventory.admin.guests import (
     AddressPoolAdmin,
     GuestSetupAdmin,
 )
-from inventory.admin.health import AlertAdmin, CardCheckAdmin, CheckImageAdmin
+from inventory.admin.health import (
+    AlertAdmin,
+    CardCheckAdmin,
+    CheckImageAdmin,
+    HostOutageAdmin,
+)
 from inventory.admin.history import CardClaimAdmin, CardEventAdmin, NodeClaimAdmin
 from inventory.admin.hosts import HostAdmin
 
@@ -23,6 +28,7 @@ __all__ = [
     "GpuModelAdmin",
     "GuestSetupAdmin",
     "HostAdmin",
+    "HostOutageAdmin",
     "NodeClaimAdmin",
     "RegionAdmin",
 ]

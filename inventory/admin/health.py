@@ -22,7 +22,7 @@ from inventory.admin.read_only import ReadOnlyAdmin
 from inventory.alerts import clear_alert
 from inventory.attestation import report_digest
 from inventory.choices import AlertClass, CheckOutcome
-from inventory.models import Alert, CardCheck, CheckImage
+from inventory.models import Alert, CardCheck, CheckImage, HostOutage
 
 
 class OpenFilter(admin.SimpleListFilter):
@@ -96,6 +96,19 @@ class AlertAdmin(ReadOnlyAdmin):
             return leave_dialog(request, url, refused=_("It was cleared already."))
         self.log_change(request, alert, f"Cleared. {form.cleaned_data['reason']}")
         return leave_dialog(request, url, done=_("Cleared."))
+
+
+class OpenOutageFilter(OpenFilter):
+    ended_field = "ended_at"
+
+
+@admin.register(HostOutage)
+class HostOutageAdmin(ReadOnlyAdmin):
+    list_display = ("host", "began_at", "ended_at", "last_seen_at", "cause")
+    list_filter = (OpenOutageFilter, ("host__region", admin.RelatedFieldListFilter))
+    list_select_related = ("host",)
+    search_fields = ("host__name", "cause")
+    search_help_text = gettext_lazy("Host or cause")
 
 
 @admin.register(CardCheck)

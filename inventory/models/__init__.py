@@ -11,6 +11,7 @@ from inventory.models.event import CardEvent
 from inventory.models.gpu_model import GpuModel, PciId
 from inventory.models.guest_setup import GuestSetup
 from inventory.models.host import Host, HostCpu, NumaNode
+from inventory.models.outage import HostOutage
 from inventory.models.region import Region
 from inventory.models.report import CardReport
 
@@ -30,6 +31,7 @@ __all__ = [
     "GuestSetup",
     "Host",
     "HostCpu",
+    "HostOutage",
     "NodeClaim",
     "NumaNode",
     "PciId",

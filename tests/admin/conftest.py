@@ -37,7 +37,7 @@ from instances.reports.readiness import asked_of, readiness_of
 from inventory.address_claims import claim_address
 from inventory.alerts import Subject, raise_alert
 from inventory.choices import AlertClass, DiscrepancyKind
-from inventory.models import Discrepancy, Host
+from inventory.models import Discrepancy, Host, HostOutage
 from tests.builders import (
     GPU_FLAG,
     make_account,
@@ -125,6 +125,12 @@ def full_house(instance: Instance) -> Instance:
         detail="a domain of no instance",
         first_seen_at=timezone.now(),
         last_seen_at=timezone.now(),
+    )
+    HostOutage.objects.create(
+        host=host,
+        began_at=timezone.now(),
+        ended_at=timezone.now(),
+        cause="asked in vain",
     )
     GpuQuota.objects.create(gpu_model=make_gpu_model(), cards=8)
     Reservation.objects.create(

@@ -56,6 +56,7 @@ from inventory.models import (
     GpuModel,
     GuestSetup,
     Host,
+    HostOutage,
     NodeClaim,
     Region,
 )
@@ -73,9 +74,9 @@ ENDED_BY_HAND = {BetaEnrolment}
 ADDED_ELSEWHERE = {Host: "admin:inventory_host_enrol", Instance: "admin:launch"}
 WRITTEN_BY_CODE = {
     AccessEvent, AddressClaim, Alert, ApiChange, ApiToken, Card, CardCheck, CardClaim,
-    CardEvent, Discrepancy, Event, FlagChange, FlagProposal, HostImage, InstanceFeedback,
-    Invoice, Job, LaunchDecision, NodeClaim, PlacementGroup, RefusedDemand, Reservation,
-    SSHKey, Trial, UsageInterval, WaitlistEntry, Webhook, WebhookDelivery,
+    CardEvent, Discrepancy, Event, FlagChange, FlagProposal, HostImage, HostOutage,
+    InstanceFeedback, Invoice, Job, LaunchDecision, NodeClaim, PlacementGroup, RefusedDemand,
+    Reservation, SSHKey, Trial, UsageInterval, WaitlistEntry, Webhook, WebhookDelivery,
 }  # fmt: skip
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 

@@ -25,6 +25,7 @@ from instances.models import (
 )
 from instances.reports import fleet as fleet_reports
 from instances.reports.catalogue import REPORTS
+from inventory.host_state import note_unreachable
 from inventory.ledger import clock
 from inventory.models import Host, Region
 from tests.admin.conftest import browser_of
@@ -121,6 +122,26 @@ def test_inventory_is_that_of_the_moment(
     # Those of the host, one that is dirty, one unverified, one quarantined.
     assert (mine["Cards"], mine["Used"], mine["In cleaning"]) == ("7", "1", "2")
     assert (mine["Ready, unused"], mine["Broken or missing"]) == ("3", "1")
+
+
+def test_inventory_of_an_outage_says_that_cards_were_unknown(
+    manager: Client, fleet: Host, employee: Account
+) -> None:
+    a_mixed_fleet(fleet, employee)
+    note_unreachable(fleet.pk, "no route")
+    during = clock()
+    Host.objects.filter(pk=fleet.pk).update(connection="ok")
+
+    then = rows(manager, "inventory", moment=f"{during:%Y-%m-%dT%H:%M:%S.%f}")
+    now = rows(manager, "inventory")
+
+    columns = ("Cards", "Used", "Ready, unused", "Broken or missing", "Unknown")
+    shown = [
+        tuple(row[c] for c in columns)
+        for row in (*then, *now)
+        if row["Region"] == "us-east"
+    ]
+    assert shown == [("7", "1", "0", "1", "5"), ("7", "1", "3", "1", "0")]
 
 
 @pytest.fixture

@@ -138,13 +138,14 @@ def test_a_hosts_life_tells_decisions_and_what_its_cards_lost(
 
     words = told(host_sources(fleet))
 
-    assert words[:3] == [
+    assert words[:4] == [
         "Settled: host has booted anew",
+        "Does not answer",
         "Found: host has booted anew",
         "By hand, host-a: Policy: draining. new firmware",
     ]
     assert f"Card {card.slot_path}: ready → quarantined" in words
-    assert "Last seen: it does not answer since" in words
+    assert "Last seen before it was silent" in words
     assert "Enrolled" in words
     # Routine is on the cards' own pages.
     assert not any("testing" in line for line in words)

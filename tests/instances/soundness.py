@@ -17,7 +17,7 @@ from inventory.history import CardHistory, Event, replay
 from inventory.hypervisor.port import DomainState
 from inventory.hypervisor.xml import parse_domain
 from inventory.ledger_audit import audit, read_one_moment
-from inventory.models import Card, CardCheck, CardClaim, CardEvent, Host
+from inventory.models import Card, CardCheck, CardClaim, CardEvent, Host, HostOutage
 from inventory.shape import shape_of
 from inventory.snapshots import free_cards, snapshots_of
 from tests.simulated import SimulatedHypervisor
@@ -50,9 +50,17 @@ def assert_agreement(hosts: Mapping[int, SimulatedHypervisor]) -> None:
     _counts_agree(set(held))
     _ledger_agrees()
     _search_keys_agree()
+    _outages_agree()
     _ready_cards_are_proven(held)
     _guests_hold_what_they_use(hosts, claims)
     _no_tenant_met_anothers_bytes(hosts)
+
+
+def _outages_agree() -> None:
+    """A host of the fleet that does not answer has an open outage, and no other has one."""
+    silent = Host.objects.exclude(connection="ok").exclude(policy="retired")
+    noted = HostOutage.objects.filter(ended_at=None).values_list("host", flat=True)
+    assert sorted(noted) == sorted(silent.values_list("pk", flat=True))
 
 
 def _counts_agree(held: set[int]) -> None:

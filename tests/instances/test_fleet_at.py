@@ -228,6 +228,7 @@ def test_table_names_the_account_and_ends_with_the_totals() -> None:
         "quarantined: 0",
         "missing: 0",
         "retired: 0",
+        "on hosts that did not answer: 0, used 0",
     ]
     assert err == []
 

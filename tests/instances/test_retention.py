@@ -33,6 +33,7 @@ from inventory.models import (
     CardEvent,
     Discrepancy,
     Host,
+    HostOutage,
     NodeClaim,
 )
 from tests.builders import make_account, make_host, make_order, make_plan, make_user
@@ -99,6 +100,7 @@ def a_day(at: datetime, instance: Instance) -> None:
         last_seen_at=at,
         resolved_at=at,
     )
+    HostOutage.objects.create(host=host, began_at=at, ended_at=at)
     Session.objects.create(session_key=str(at), session_data="", expire_date=at)
     Task.objects.create(
         id=str(at)[:32], name="x", func="x", started=at, stopped=at, success=False
@@ -106,18 +108,19 @@ def a_day(at: datetime, instance: Instance) -> None:
 
 
 def test_half_a_year_leaves_what_the_settings_keep(settings: Any) -> None:
-    settings.KEEP_API_CHANGES_DAYS = 120
+    settings.KEEP_API_CHANGES_DAYS, settings.KEEP_OUTAGES_DAYS = 120, 150
     gone, _alive = lived(SimulatedHypervisor())
     now = timezone.now()
-    written = count(Job, JobStep, Event, ApiChange, Alert, Discrepancy, Session, Task)
+    pruned = (Job, JobStep, Event, ApiChange, Alert, Discrepancy, HostOutage, Session)
+    written = count(*pruned, Task)
     history = count(*HISTORY)
     for day in range(DAYS):
         a_day(now - timedelta(days=day, minutes=1), gone)
 
     done = prune()
 
-    left = count(Job, JobStep, Event, ApiChange, Alert, Discrepancy, Session, Task)
-    kept = [90, 90, 90, 120, 90, 90, 0, 14]
+    left = count(*pruned, Task)
+    kept = [90, 90, 90, 120, 90, 90, 150, 0, 14]
     assert [n - was for n, was in zip(left, written, strict=True)] == kept
     assert count(*HISTORY) == history
     assert done["Job"] == DAYS - 90

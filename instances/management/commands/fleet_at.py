@@ -146,10 +146,13 @@ def _row(card: CardThen, owners: dict[Any, Owner]) -> tuple[str, ...]:
 def _totals(moment: datetime, region: str, cards: list[CardThen]) -> list[str]:
     counts = Counter(card.condition for card in cards)
     used = sum(card.consumer is not None for card in cards)
+    silent = [card for card in cards if card.is_on_silent_host]
     where = f" in {region}" if region else ""
     return [
         f"At {moment.isoformat()}{where}: total {len(cards)}, used {used}",
         *(f"{condition}: {counts[condition]}" for condition in CardCondition),
+        f"on hosts that did not answer: {len(silent)}, used "
+        f"{sum(card.consumer is not None for card in silent)}",
     ]
 
 
