@@ -91,3 +91,17 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["error"] = masked(self.formatException(record.exc_info))
         return json.dumps(line)
+
+
+def configuration(form: str) -> dict[str, Any]:
+    """Return the LOGGING setting: all to standard error, as "text" or "json" lines."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "text": {"()": "gpucloud_site.logs.TextLines"},
+            "json": {"()": "gpucloud_site.logs.JsonLines"},
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form}},
+        "root": {"handlers": ["stderr"], "level": "INFO"},
+    }

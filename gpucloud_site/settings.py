@@ -6,10 +6,10 @@ docs/settings.md lists the variables for operators.
 from pathlib import Path
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
-from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from gpucloud_site import environment
+from gpucloud_site import environment, logs
+from gpucloud_site.look import UNFOLD as UNFOLD
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -433,49 +433,4 @@ Q_CLUSTER = {
 }
 
 LOG_FORMAT = environment.one_of("GPUCLOUD_LOG_FORMAT", ("text", "json"))
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "text": {"()": "gpucloud_site.logs.TextLines"},
-        "json": {"()": "gpucloud_site.logs.JsonLines"},
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
-    "root": {"handlers": ["stderr"], "level": "INFO"},
-}
-
-UNFOLD = {
-    "SITE_TITLE": "gpucloud",
-    "SITE_HEADER": "gpucloud",
-    "SITE_SUBHEADER": _("GPU control plane"),
-    "SITE_SYMBOL": "memory",
-    "SITE_FAVICONS": [
-        {
-            "rel": "icon",
-            "type": "image/svg+xml",
-            "href": "gpucloud_site.static_files.icon",
-        }
-    ],
-    "SITE_URL": None,
-    "SHOW_VIEW_ON_SITE": False,
-    "SHOW_BACK_BUTTON": False,
-    "ACCOUNT": {
-        "navigation": [
-            {
-                "title": _("Change password"),
-                "link": reverse_lazy("admin:password_change"),
-            },
-            {
-                "title": _("Second factor"),
-                "link": reverse_lazy("admin:second-factor"),
-            },
-        ],
-    },
-    "SIDEBAR": {
-        "show_search": False,
-        "show_all_applications": False,
-        "navigation": "gpucloud_site.navigation.sidebar",
-    },
-    "STYLES": ["gpucloud_site.static_files.stylesheet"],
-    "SCRIPTS": ["gpucloud_site.static_files.script"],
-}
+LOGGING = logs.configuration(LOG_FORMAT)

@@ -15,7 +15,7 @@ from instances.selectors import request_of
 from inventory.card_states import CardState, in_state, with_state
 from inventory.models import Card, Region
 from inventory.shape import HostRoom, room_in, room_of
-from inventory.snapshots import accepting_hosts, free_cards, snapshots_of
+from inventory.snapshots import accepting_hosts, is_free_of_many, snapshots_of
 from inventory.topology import HostSnapshot
 
 Rooms = Mapping[HostRoom, int]
@@ -112,13 +112,11 @@ def sellable_cards(plans: Iterable[Plan]) -> Q:
             free = sum(node.cards_of(request.gpu_model) for node in room.nodes)
             if fits := times(request, room):
                 (whole if fits == free else in_part).append(shape)
-        all_of = hosts.filter(free_shape__in=whole)
-        is_sellable |= Q(
-            pk__in=free_cards().filter(gpu_model=model_id, host__in=all_of)
-        )
+        all_of = hosts.filter(free_shape__in=whole).order_by()
+        is_sellable |= Q(gpu_model=model_id, host__in=all_of)
         some_of = snapshots_of(hosts.filter(free_shape__in=in_part))
         is_sellable |= Q(pk__in=set(_placed_cards(request, some_of)))
-    return is_sellable
+    return is_free_of_many() & is_sellable
 
 
 def _placed_cards(request: Request, hosts: Iterable[HostSnapshot]) -> Iterator[int]:

@@ -17,7 +17,12 @@ from django.utils.translation import gettext_lazy as _
 
 from inventory.choices import CLEANING_CONDITIONS, GONE_CONDITIONS
 from inventory.models import Card, CardClaim
-from inventory.snapshots import is_answering, is_sound
+from inventory.snapshots import (
+    is_answering,
+    is_free_of_many,
+    is_sound,
+    is_sound_of_many,
+)
 
 
 class CardState(TextChoices):
@@ -37,38 +42,52 @@ class CardState(TextChoices):
     UNKNOWN = "unknown", _("unknown")
 
 
-def with_state(cards: QuerySet[Card]) -> QuerySet[Any]:
-    """Return `cards` with `state`: a CardState but FLEET, or "gone" once retired."""
+def with_state(cards: QuerySet[Card], is_held: Q | None = None) -> QuerySet[Any]:
+    """Return `cards` with `state`: a CardState but FLEET, or "gone" once retired.
+
+    is_held: how to ask for the open claim. Without it all claims are looked at once,
+    which pays for a whole fleet and not for a page of a list.
+    """
+    tests = (
+        ("gone", Q(condition__in=GONE_CONDITIONS)),
+        (CardState.USED, is_held or Q(Exists(_open_claims()))),
+        (CardState.BROKEN, ~(is_sound() | _IS_CLEANING)),
+        (CardState.UNKNOWN, ~is_answering("host__")),
+        (CardState.FREE, is_sound()),
+        (CardState.CLEANING, _IS_CLEANING),
+    )
     return cards.annotate(
         state=Case(
-            *(When(test, then=Value(state)) for state, test in _tests()),
+            *(When(test, then=Value(state)) for state, test in tests),
             output_field=CharField(),
         )
     )
 
 
 def in_state(cards: QuerySet[Card], state: CardState) -> QuerySet[Card]:
-    """Return those of `cards` that the accounting counts as `state`."""
+    """Return those of `cards` that the accounting counts as `state`.
+
+    Each state by as few tests as tell it from the others (with_state() names them in
+    turn), and as joins: with_state()'s own would be asked of each card of the fleet.
+    """
     if state is CardState.FLEET:
         return cards.exclude(condition__in=GONE_CONDITIONS)
-    # Joins, where comparing with_state()'s would ask for each card of the fleet in turn.
-    for other, test in _tests():
-        if other == state:
-            return cards.filter(test)
-        cards = cards.filter(~test)
-    raise AssertionError(f"{state} is the state of no card")
+    if state is CardState.FREE:
+        return cards.filter(is_free_of_many(), is_answering("host__"))
+    if state is CardState.USED:
+        owned = cards.exclude(condition__in=GONE_CONDITIONS)
+        return owned.filter(Exists(_open_claims()))
+    unheld = cards.filter(~Exists(_open_claims()))
+    would_be_free = is_sound_of_many() | _IS_CLEANING
+    if state is CardState.BROKEN:
+        return unheld.exclude(condition__in=GONE_CONDITIONS).filter(~would_be_free)
+    if state is CardState.UNKNOWN:
+        return unheld.filter(would_be_free, ~is_answering("host__"))
+    return unheld.filter(_IS_CLEANING, is_answering("host__"))
 
 
-def _tests() -> tuple[tuple[str, Q], ...]:
-    """Return each state with its test; the first that holds is the card's."""
-    held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
-    is_free = is_sound()
-    is_cleaning = Q(condition__in=CLEANING_CONDITIONS)
-    return (
-        ("gone", Q(condition__in=GONE_CONDITIONS)),
-        (CardState.USED, Q(Exists(held))),
-        (CardState.BROKEN, ~(is_free | is_cleaning)),
-        (CardState.UNKNOWN, ~is_answering("host__")),
-        (CardState.FREE, is_free),
-        (CardState.CLEANING, is_cleaning),
-    )
+_IS_CLEANING = Q(condition__in=CLEANING_CONDITIONS)
+
+
+def _open_claims() -> QuerySet[CardClaim]:
+    return CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)

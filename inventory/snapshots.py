@@ -72,13 +72,13 @@ def is_unblocked() -> Q:
     )
 
 
-def free_cards() -> QuerySet[Card]:
-    """Return the cards that are ready and that nobody holds, on whatever host.
+def is_free_of_many() -> Q:
+    """Return "ready, and nobody holds it", on whatever host, for cards of all the fleet.
 
     Nothing prevents their claim but perhaps their host.
     """
     held = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
-    return Card.objects.filter(~Exists(held), is_sound())
+    return Q(~Exists(held)) & is_sound_of_many()
 
 
 def is_sound() -> Q:
@@ -89,6 +89,17 @@ def is_sound() -> Q:
         ~Q(Exists(alerts))
         & ~Q(Exists(discrepancies))
         & Q(condition=CardCondition.READY)
+    )
+
+
+def is_sound_of_many() -> Q:
+    """Return is_sound() for most of the fleet: what blocks is looked up once for all."""
+    alerts = _blocking_alerts().filter(card__isnull=False)
+    discrepancies = _blocking_discrepancies().filter(card__isnull=False)
+    return (
+        Q(condition=CardCondition.READY)
+        & ~Q(pk__in=alerts.values("card"))
+        & ~Q(pk__in=discrepancies.values("card"))
     )
 
 

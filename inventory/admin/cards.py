@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -30,7 +30,7 @@ from inventory.card_states import CardState, with_state
 from inventory.choices import CARD_TRANSITIONS, CardCondition
 from inventory.exceptions import InventoryError
 from inventory.ledger import Actor
-from inventory.models import Card, CardClaim
+from inventory.models import Card, CardClaim, Host
 
 CONDITION_COLOURS = {
     CardCondition.READY: "success",
@@ -41,6 +41,17 @@ CONDITION_COLOURS = {
     CardCondition.QUARANTINED: "danger",
     CardCondition.MISSING: "danger",
 }
+
+
+def _named(word: str) -> Q:
+    """Return "a word of a search names it"; one query, for the hosts with such names.
+
+    All of it is found by indexes then, but for slots, which a word without ":" names none.
+    """
+    hosts = Host.objects.filter(name__icontains=word).order_by()
+    found = Q(host__in=list(hosts.values_list("pk", flat=True)))
+    found |= Q(identity__startswith=word)
+    return found | Q(slot_path__startswith=word) if ":" in word else found
 
 
 @admin.register(Card)
@@ -64,7 +75,7 @@ class CardAdmin(ReadOnlyAdmin):
     list_filter_submit = True
     list_select_related = ("host__region", "numa_node", "gpu_model")
     search_fields = ("host__name", "slot_path", "identity")
-    search_help_text = gettext_lazy("Host, PCI slot or identity")
+    search_help_text = gettext_lazy("Host, or how its PCI slot or identity begins")
     ordering = ("host__name", "slot_path")
     list_per_page = 50
     change_form_template = "admin/inventory/card/page.html"
@@ -81,8 +92,17 @@ class CardAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Card]:
         claims = CardClaim.objects.filter(card=OuterRef("pk"), released_at=None)
         cards: QuerySet[Card] = super().get_queryset(request)
-        held = cards.annotate(consumer=Subquery(claims.values("consumer")[:1]))
-        return with_state(held)
+        holder = claims.order_by().values("consumer")[:1]
+        held = cards.annotate(consumer=Subquery(holder))
+        return with_state(held, is_held=Q(consumer__isnull=False))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Card], search_term: str
+    ) -> tuple[QuerySet[Card], bool]:
+        """Find by each word in turn; an OR over joined tables would look at each card."""
+        for word in search_term.split():
+            queryset = queryset.filter(_named(word))
+        return queryset, False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return HolderChangeList

@@ -15,6 +15,8 @@ from tests.admin.conftest import browser_of
 from tests.builders import make_card, make_host
 
 ACTOR = Actor("user:ann", "looked at it")
+# Where make_host puts cards.
+FIRST, SECOND = "0000:21:00", "0000:22:00"
 
 
 def url_of(card: Card, action: str = "change") -> str:
@@ -186,3 +188,25 @@ def test_card_in_cleaning_says_how_long_and_what_is_wrong_with_it(
     ready = staff.get(url_of(fleet.cards.all()[0])).content.decode()
     assert "Its checks take" not in ready
     assert "card-trouble" not in ready
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("B-3", {f"lab-b-3 {FIRST}", f"lab-b-3 {SECOND}"}),
+        ("sn-77", {f"lab-a {SECOND}"}),
+        (SECOND[:7], {f"lab-a {SECOND}", f"lab-b-3 {SECOND}"}),
+        (f"lab {FIRST}", {f"lab-a {FIRST}", f"lab-b-3 {FIRST}"}),
+        ("77", set()),
+    ],
+)
+def test_cards_are_found_by_host_slot_and_identity(
+    asked: str, found: set[str], staff: Client, db: None
+) -> None:
+    for name in ("lab-a", "lab-b-3"):
+        make_host(name, cards_per_node=(2,))
+    Card.objects.filter(host__name="lab-a", slot_path=SECOND).update(identity="sn-77")
+
+    listed = staff.get("/admin/inventory/card/", {"q": asked})
+
+    assert {str(card) for card in listed.context["cl"].result_list} == found

@@ -24,7 +24,7 @@ from inventory.host_policy import set_policy
 from inventory.hypervisor.port import DomainState
 from inventory.ledger import Actor
 from inventory.models import Alert, Card, CheckImage, GpuModel, Region
-from inventory.snapshots import free_cards
+from inventory.snapshots import is_free_of_many
 from tests.api.builders import Customer
 from tests.half_a_year.clock import SimulatedClock
 from tests.half_a_year.cluster import OneProcessCluster
@@ -239,7 +239,7 @@ class Life:
     def check_image_is_lost(self) -> None:
         """An alert tells of it as soon as a card is to be checked."""
         GpuModel.objects.update(scrub_image=None, test_image=None)
-        for card in free_cards()[:1]:
+        for card in Card.objects.filter(is_free_of_many())[:1]:
             quarantine(card.pk, ANN)
         self._recheck_cards()
 

@@ -18,7 +18,12 @@ from inventory.ledger_audit import audit
 from inventory.models import Alert, Card, CardClaim, Discrepancy, Host, NodeClaim
 from inventory.search import Search
 from inventory.shape import shape_of
-from inventory.snapshots import accepting_hosts, free_cards, snapshots_of, stale_after
+from inventory.snapshots import (
+    accepting_hosts,
+    is_free_of_many,
+    snapshots_of,
+    stale_after,
+)
 from inventory.topology import NodeShare
 from tests.builders import make_host, make_region
 from tests.inventory.test_constraints import refused
@@ -59,14 +64,14 @@ def test_hold_that_ends_unused_frees_its_card_at_once() -> None:
     card = host.cards.all()[0]
     before = snapshots_of([host])
     consumer = hold(host, [card])
-    assert card not in free_cards()
+    assert card not in Card.objects.filter(is_free_of_many())
 
     ledger.release(consumer, ACTOR)
 
     card.refresh_from_db()
     host.refresh_from_db()
     assert card.condition == CardCondition.READY
-    assert card in free_cards()
+    assert card in Card.objects.filter(is_free_of_many())
     assert not needs_sanitising(card)
     assert snapshots_of([host]) == before
     assert host.free_shape == "rtx6000=2 c2x1 m1152|rtx6000=2 c2x1 m1152"

@@ -19,7 +19,7 @@ from inventory.free_host import free_host
 from inventory.ledger import Actor
 from inventory.models import Card, CardClaim, CardEvent, Host, NodeClaim
 from inventory.shape import shape_of
-from inventory.snapshots import free_cards, snapshots_of
+from inventory.snapshots import is_free_of_many, snapshots_of
 from inventory.topology import NodeShare
 from tests.builders import make_card, make_check, make_host
 from tests.inventory.test_constraints import refused
@@ -64,7 +64,9 @@ def test_claim_takes_cards_cpus_and_memory_and_tells_the_ledger() -> None:
     )
     assert (event.consumer, event.claim_id) == (consumer, claim.pk)
     assert (node_claim.cpus, node_claim.vcpus, node_claim.memory_mib) == ([0], 1, 256)
-    assert set(free_cards()) == set(Card.objects.exclude(pk=card.pk))
+    assert set(Card.objects.filter(is_free_of_many())) == set(
+        Card.objects.exclude(pk=card.pk)
+    )
 
 
 def test_claim_that_the_database_refuses_changes_nothing() -> None:
