@@ -236,6 +236,14 @@ def test_person_without_permissions_sees_no_numbers(fleet: Host) -> None:
 
     assert page.status_code == 200
     assert "You may not see the fleet" in text
+    assert 'id="to-reports"' not in text
+
+
+def test_who_reads_reports_alone_is_led_to_them(db: None) -> None:
+    text = browser_of("instances.view_reports").get("/admin/").text
+
+    assert '<a class="gc-link" href="/admin/reports/">reports</a>' in text
+    assert "You may not see the fleet" not in text
     assert "Launch an instance" not in text
     assert "cards-total" not in text
 

@@ -85,6 +85,24 @@ document.addEventListener("DOMContentLoaded", () => {
   }).observe(document.body, { childList: true, subtree: true });
 });
 
+// A table wider than its place is scrolled by keys too; others are no stop on their way.
+function reachByKeys() {
+  for (const box of document.querySelectorAll(".gc-scroll")) {
+    const isWide = box.scrollWidth > box.clientWidth;
+    const title = box.closest("[aria-labelledby]")?.getAttribute("aria-labelledby");
+    const named = { tabindex: "0", role: "region", "aria-labelledby": title };
+    for (const [name, value] of Object.entries(named)) {
+      if (isWide && value) box.setAttribute(name, value);
+      else box.removeAttribute(name);
+    }
+  }
+}
+
+document.addEventListener("htmx:afterSettle", reachByKeys);
+document.addEventListener("DOMContentLoaded", () => {
+  new ResizeObserver(reachByKeys).observe(document.body);
+});
+
 // While Alpine has not begun the page is hidden, and a browser focuses nothing hidden.
 document.addEventListener("alpine:initialized", () => {
   setTimeout(() => document.querySelector("[autofocus]")?.focus());
