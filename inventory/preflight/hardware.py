@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from inventory.cards import CardFinding
 from inventory.preflight.report import CheckLine, HostReport, Verdict
 from inventory.topology import HostFacts
+from inventory.words import say
 
 # OVMF opens an eighth of the guest's physical addresses to 64-bit BARs
 # (edk2 PlatformDynamicMmioWindow).
@@ -19,11 +20,17 @@ def cards(report: HostReport) -> Iterator[CheckLine]:
         yield CheckLine(
             "cards",
             Verdict.FAIL,
-            "no card of a known GPU model",
-            "Add the PCI id to one under Inventory > GPU models, if it is for sale.",
+            say("no card of a known GPU model"),
+            say(
+                "Add the PCI id to one under Inventory > GPU models, if it is for sale."
+            ),
         )
     else:
-        yield CheckLine("cards", Verdict.PASS, f"{len(known)} of known GPU models")
+        yield CheckLine(
+            "cards",
+            Verdict.PASS,
+            say("%(known)s of known GPU models") % {"known": len(known)},
+        )
     unknown: dict[str, list[str]] = {}
     for finding in report.cards:
         main = finding.card.main
@@ -33,8 +40,9 @@ def cards(report: HostReport) -> Iterator[CheckLine]:
         yield CheckLine(
             "cards",
             Verdict.WARN,
-            f"{pci_id} is no known GPU model: {', '.join(addresses)}",
-            "If it is for sale, add the PCI id under Inventory > GPU models.",
+            say("%(pci_id)s is no known GPU model: %(addresses)s")
+            % {"pci_id": pci_id, "addresses": ", ".join(addresses)},
+            say("If it is for sale, add the PCI id under Inventory > GPU models."),
         )
 
 
@@ -49,18 +57,26 @@ def _functions_of(finding: CardFinding) -> Iterator[CheckLine]:
     name = f"card {finding.card.slot_path}"
     ids = ",".join(sorted({function.pci_id for function in functions}))
     for function in functions:
-        group = "no group" if function.iommu_group is None else function.iommu_group
-        where = f"{function.address} ({function.pci_id}), IOMMU group {group}: "
+        told = {"address": function.address, "pci_id": function.pci_id}
+        if function.iommu_group is None:
+            where = say("%(address)s (%(pci_id)s), IOMMU group no group") % told
+        else:
+            told["group"] = function.iommu_group
+            where = say("%(address)s (%(pci_id)s), IOMMU group %(group)s") % told
         if function.driver in (None, "vfio-pci"):
-            driver = function.driver or "no driver"
-            yield CheckLine(name, Verdict.PASS, where + driver)
+            driver = function.driver or say("no driver")
+            yield CheckLine(name, Verdict.PASS, f"{where}: {driver}")
         else:
             yield CheckLine(
                 name,
                 Verdict.WARN,
-                f"{where}driver {function.driver} has it on the host",
-                f"Boot the host with vfio-pci.ids={ids}, so that no driver of the host "
-                "touches the card between two tenants.",
+                say("%(where)s: driver %(driver)s has it on the host")
+                % {"where": where, "driver": function.driver},
+                say(
+                    "Boot the host with vfio-pci.ids=%(ids)s, so that no driver "
+                    "of the host touches the card between two tenants."
+                )
+                % {"ids": ids},
             )
 
 
@@ -71,10 +87,20 @@ def _strangers_of(finding: CardFinding, facts: HostFacts) -> Iterator[CheckLine]
         yield CheckLine(
             f"card {finding.card.slot_path}",
             Verdict.FAIL,
-            f"{address} ({stranger.pci_id}, {stranger.driver or 'no driver'}) shares its "
-            f"IOMMU group {stranger.iommu_group}",
-            "Move one of them to a slot whose root port has ACS, or switch ACS on in the "
-            "firmware.",
+            say(
+                "%(address)s (%(pci_id)s, %(driver)s) shares its IOMMU group "
+                "%(iommu_group)s"
+            )
+            % {
+                "address": address,
+                "pci_id": stranger.pci_id,
+                "driver": stranger.driver or say("no driver"),
+                "iommu_group": stranger.iommu_group,
+            },
+            say(
+                "Move one of them to a slot whose root port has ACS, or switch ACS on in the "
+                "firmware."
+            ),
         )
 
 
@@ -82,15 +108,21 @@ def numa(report: HostReport) -> Iterator[CheckLine]:
     numbers = {node.number for node in report.known_facts.nodes}
     for finding in report.known_cards:
         if finding.node in numbers:
-            text = f"{finding.card.slot_path} is on node {finding.node}"
+            text = say("%(slot_path)s is on node %(node)s") % {
+                "slot_path": finding.card.slot_path,
+                "node": finding.node,
+            }
             yield CheckLine("numa", Verdict.PASS, text)
         else:
             yield CheckLine(
                 "numa",
                 Verdict.FAIL,
-                f"{finding.card.slot_path} reports no NUMA node of this host",
-                "Set the board's NUMA mode in the firmware (NPS1, or SNC off), and "
-                "upgrade the firmware if the node stays -1.",
+                say("%(slot_path)s reports no NUMA node of this host")
+                % {"slot_path": finding.card.slot_path},
+                say(
+                    "Set the board's NUMA mode in the firmware (NPS1, or SNC off), and "
+                    "upgrade the firmware if the node stays -1."
+                ),
             )
 
 
@@ -102,10 +134,12 @@ def hugepages(report: HostReport) -> Iterator[CheckLine]:
         if total
     ]
     if not reserved:
-        yield CheckLine("hugepages", Verdict.PASS, "none reserved, none needed")
+        yield CheckLine("hugepages", Verdict.PASS, say("none reserved, none needed"))
     for node, size, total in reserved:
         free = report.free_pages.get((node, size), 0)
-        text = f"node {node}: {free} of {total} pages of {size} KiB are free"
+        text = say(
+            "node %(node)s: %(free)s of %(total)s pages of %(size)s KiB are free"
+        ) % {"node": node, "free": free, "total": total, "size": size}
         if free == total:
             yield CheckLine("hugepages", Verdict.PASS, text)
         else:
@@ -113,8 +147,10 @@ def hugepages(report: HostReport) -> Iterator[CheckLine]:
                 "hugepages",
                 Verdict.WARN,
                 text,
-                "Find who holds them (domains with <hugepages>, DPDK, a database), or "
-                "reserve fewer: memory reserved in pages is lost to tenants without.",
+                say(
+                    "Find who holds them (domains with <hugepages>, DPDK, a database), or "
+                    "reserve fewer: memory reserved in pages is lost to tenants without."
+                ),
             )
 
 
@@ -123,28 +159,40 @@ def room(report: HostReport) -> Iterator[CheckLine]:
     if not cards:
         return
     bars_mib = sum(_power_of_two(report.bar_mib[card.model or ""]) for card in cards)
-    needed = f"{len(cards)} cards need {bars_mib >> 10} GiB for their memory BARs"
+    needed = say("%(cards)s cards need %(bars)s GiB for their memory BARs") % {
+        "cards": len(cards),
+        "bars": bars_mib >> 10,
+    }
     if report.phys_bits is None:
         yield CheckLine(
             "64-bit BARs",
             Verdict.WARN,
-            f"{needed}; the host does not tell how wide its physical addresses are",
-            "libvirt 8.7 tells; else see `grep 'address sizes' /proc/cpuinfo`.",
+            say(
+                "%(needed)s; the host does not tell how wide its physical addresses are"
+            )
+            % {"needed": needed},
+            say("libvirt 8.7 tells; else see `grep 'address sizes' /proc/cpuinfo`."),
         )
         return
     space_mib = 1 << (report.phys_bits - 20)
-    text = f"{needed}; {report.phys_bits} bits address {space_mib >> 10} GiB"
+    text = say("%(needed)s; %(phys_bits)s bits address %(space)s GiB") % {
+        "needed": needed,
+        "phys_bits": report.phys_bits,
+        "space": space_mib >> 10,
+    }
     if bars_mib > space_mib:
-        text += ", which is less"
-        remedy = "Put fewer cards into this host, or a CPU with wider addresses."
+        text = say("%(text)s, which is less") % {"text": text}
+        remedy = say("Put fewer cards into this host, or a CPU with wider addresses.")
         yield CheckLine("64-bit BARs", Verdict.FAIL, text, remedy)
     elif bars_mib > space_mib >> _WINDOW_BITS:
         yield CheckLine(
             "64-bit BARs",
             Verdict.WARN,
-            f"{text}, of which firmware opens an eighth to BARs",
-            "A guest with all cards may not see them all: sell fewer in one plan, or "
-            "use a CPU with wider addresses.",
+            say("%(text)s, of which firmware opens an eighth to BARs") % {"text": text},
+            say(
+                "A guest with all cards may not see them all: sell fewer in one plan, or "
+                "use a CPU with wider addresses."
+            ),
         )
     else:
         yield CheckLine("64-bit BARs", Verdict.PASS, text)

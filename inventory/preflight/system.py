@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from inventory.preflight.addresses import weakness_of
 from inventory.preflight.report import CheckLine, HostReport, Verdict
+from inventory.words import say
 
 # Debian 11's pair, the oldest that a distribution still mends. Older ones lack what
 # tenants' documents use and were never run here.
@@ -15,7 +16,7 @@ VPD_LIBVIRT = 7_009_000
 
 
 def connection(report: HostReport) -> Iterator[CheckLine]:
-    text = f"{report.uri} answers"
+    text = say("%(uri)s answers") % {"uri": report.uri}
     weakness = weakness_of(report.uri)
     if not weakness:
         yield CheckLine("connection", Verdict.PASS, text)
@@ -23,20 +24,20 @@ def connection(report: HostReport) -> Iterator[CheckLine]:
     yield CheckLine(
         "connection",
         Verdict.WARN if report.is_lab else Verdict.FAIL,
-        f"{text}, but {weakness}",
-        "Use qemu+tls or qemu+ssh; this is for labs (GPUCLOUD_LAB=true).",
+        say("%(text)s, but %(weakness)s") % {"text": text, "weakness": weakness},
+        say("Use qemu+tls or qemu+ssh; this is for labs (GPUCLOUD_LAB=true)."),
     )
 
 
 def kvm(report: HostReport) -> Iterator[CheckLine]:
     if report.known_facts.domain_type == "kvm":
-        yield CheckLine("kvm", Verdict.PASS, "libvirt offers KVM guests")
+        yield CheckLine("kvm", Verdict.PASS, say("libvirt offers KVM guests"))
         return
     yield CheckLine(
         "kvm",
         Verdict.WARN if report.is_lab else Verdict.FAIL,
-        "no KVM: guests would be emulated",
-        "Switch on VT-x or AMD-V in the firmware and load kvm_intel or kvm_amd.",
+        say("no KVM: guests would be emulated"),
+        say("Switch on VT-x or AMD-V in the firmware and load kvm_intel or kvm_amd."),
     )
 
 
@@ -46,23 +47,32 @@ def _dotted(version: int) -> str:
 
 def versions(report: HostReport) -> Iterator[CheckLine]:
     libvirt, qemu = report.versions or (0, 0)
-    upgrade = "Upgrade the host's distribution."
+    upgrade = say("Upgrade the host's distribution.")
     if libvirt < MINIMUM_LIBVIRT:
         minimum = _dotted(MINIMUM_LIBVIRT)
-        text = f"{_dotted(libvirt)} is older than {minimum}"
+        text = say("%(libvirt)s is older than %(minimum)s") % {
+            "libvirt": _dotted(libvirt),
+            "minimum": minimum,
+        }
         yield CheckLine("libvirt", Verdict.FAIL, text, upgrade)
     elif libvirt < VPD_LIBVIRT:
         yield CheckLine(
             "libvirt",
             Verdict.WARN,
-            f"{_dotted(libvirt)} reports no serial numbers of cards (7.9.0 does): a "
-            "swapped card looks the same",
+            say(
+                "%(libvirt)s reports no serial numbers of cards (7.9.0 does): "
+                "a swapped card looks the same"
+            )
+            % {"libvirt": _dotted(libvirt)},
             upgrade,
         )
     else:
         yield CheckLine("libvirt", Verdict.PASS, _dotted(libvirt))
     if qemu < MINIMUM_QEMU:
-        text = f"{_dotted(qemu)} is older than {_dotted(MINIMUM_QEMU)}"
+        text = say("%(qemu)s is older than %(minimum)s") % {
+            "qemu": _dotted(qemu),
+            "minimum": _dotted(MINIMUM_QEMU),
+        }
         yield CheckLine("qemu", Verdict.FAIL, text, upgrade)
     else:
         yield CheckLine("qemu", Verdict.PASS, _dotted(qemu))
@@ -73,9 +83,11 @@ def iommu(report: HostReport) -> Iterator[CheckLine]:
         yield CheckLine(
             "iommu",
             Verdict.FAIL,
-            "the host has none that libvirt knows of",
-            "Switch on VT-d or AMD-Vi in the firmware and boot with intel_iommu=on "
-            "(AMD needs no parameter); `dmesg | grep -i -e DMAR -e AMD-Vi` tells.",
+            say("the host has none that libvirt knows of"),
+            say(
+                "Switch on VT-d or AMD-Vi in the firmware and boot with intel_iommu=on "
+                "(AMD needs no parameter); `dmesg | grep -i -e DMAR -e AMD-Vi` tells."
+            ),
         )
         return
     ungrouped = [
@@ -88,20 +100,23 @@ def iommu(report: HostReport) -> Iterator[CheckLine]:
         yield CheckLine(
             "iommu",
             Verdict.FAIL,
-            f"in no IOMMU group: {', '.join(ungrouped)}",
-            "Boot with intel_iommu=on, or switch AMD-Vi on in the firmware.",
+            say("in no IOMMU group: %(addresses)s")
+            % {"addresses": ", ".join(ungrouped)},
+            say("Boot with intel_iommu=on, or switch AMD-Vi on in the firmware."),
         )
     else:
-        yield CheckLine("iommu", Verdict.PASS, "on, and every card is in a group")
+        yield CheckLine("iommu", Verdict.PASS, say("on, and every card is in a group"))
 
 
 def vfio(report: HostReport) -> Iterator[CheckLine]:
     if "vfio" in report.pci_backends:
-        yield CheckLine("vfio", Verdict.PASS, "libvirt passes PCI devices through")
+        yield CheckLine("vfio", Verdict.PASS, say("libvirt passes PCI devices through"))
         return
     yield CheckLine(
         "vfio",
         Verdict.FAIL,
-        "libvirt does not offer vfio for PCI devices",
-        "modprobe vfio-pci (and list it in /etc/modules-load.d); it needs the IOMMU.",
+        say("libvirt does not offer vfio for PCI devices"),
+        say(
+            "modprobe vfio-pci (and list it in /etc/modules-load.d); it needs the IOMMU."
+        ),
     )

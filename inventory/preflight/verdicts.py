@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from inventory.preflight import hardware, surroundings, system, trial
 from inventory.preflight.addresses import way_to
 from inventory.preflight.report import CheckLine, HostReport, Verdict
+from inventory.words import say
 
 Judge = Callable[[HostReport], Iterator[CheckLine]]
 # (question that it rests on, line if that was refused, its verdict, the check). Of the
@@ -44,7 +45,12 @@ def check(report: HostReport) -> list[CheckLine]:
             lines += judge(report)
         elif name:
             lines.append(
-                CheckLine(name, verdict, f"not answered: {report.refusals[question]}")
+                CheckLine(
+                    name,
+                    verdict,
+                    say("not answered: %(question)s")
+                    % {"question": report.refusals[question]},
+                )
             )
     return lines
 

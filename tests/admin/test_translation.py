@@ -21,8 +21,11 @@ from instances.choices import (
     PlanClass,
 )
 from instances.models import Instance
+from instances.refusal import Constraint, Failure, NoFit
 from instances.reports.catalogue import REPORTS
-from inventory.choices import HostConnection
+from inventory.choices import DiscrepancyKind, HostConnection
+from inventory.preflight import HostReport, check, way_to
+from inventory.remedies import remedy_of
 from tests.admin.test_pages import REGISTERED, url_of
 from tests.builders import make_host, make_region
 
@@ -189,6 +192,16 @@ def test_a_plain_text_is_found() -> None:
     page = '<p>⟦Known⟧ host-a</p><p>Plain</p><a title="So plain"></a><code>run</code>'
 
     assert untranslated(page, re.compile("host-a")) == ["Plain", "So plain"]
+
+
+def test_the_pure_core_is_told_in_the_readers_language(pseudo: None) -> None:
+    told = [*map(remedy_of, DiscrepancyKind), str(NoFit()), way_to("qemu://host")]
+    told += [str(Failure(constraint, 1, 2)) for constraint in Constraint]
+    silent = dict.fromkeys(("facts", "versions", "pci_backends", "free_pages"), "no")
+    host = HostReport("qemu+tls://host/system", refusals=silent)
+    told += [line.text for line in check(host)]
+
+    assert [text for text in told if not text.startswith("⟦")] == []
 
 
 def test_pages_are_in_the_readers_language_and_the_api_in_its_own(

@@ -172,7 +172,7 @@ def test_release_that_the_database_is_not_migrated_for_is_not_ready(db: None) ->
 
     assert part("migrations") == {
         "ok": False,
-        "text": "1 of this release are not applied, first instances.0034_work_durations",
+        "text": "1 of this release is not applied, first instances.0034_work_durations",
         "remedy": "Run manage.py migrate.",
     }
     # Its table may be missing.

@@ -43,7 +43,7 @@ class Command(makemessages.Command):
         if not languages:
             raise CommandError("There is no language yet: name one, such as de.")
         if options["compile"]:
-            call_command("compilemessages", locale=languages)
+            call_command("compilemessages", locale=languages, ignore_patterns=[".venv"])
             return
         Path(settings.LOCALE_PATHS[0]).mkdir(exist_ok=True)
         _TOLD_BY_NAME.write_text("".join(map(_call, _told_by_name())))
