@@ -39,7 +39,7 @@ LEFT JOIN LATERAL (SELECT kind, consumer FROM inventory_cardevent
     WHERE card_id = card.id AND at <= %(moment)s AND kind = ANY(%(holders)s)
     ORDER BY id DESC LIMIT 1) holder ON true
 LEFT JOIN inventory_host host ON host.id = place.host_id
-LEFT JOIN (SELECT host_id FROM inventory_hostoutage
+LEFT JOIN (SELECT DISTINCT host_id FROM inventory_hostoutage
     WHERE began_at <= %(moment)s AND coalesce(ended_at, 'infinity') > %(moment)s) silent
     ON silent.host_id = host.id
 LEFT JOIN inventory_region region ON region.id = host.region_id

@@ -42,7 +42,8 @@ def _decision(
             host = set_policy(host.pk, policy, actor_with_reason(request, form))
         except InventoryError as error:
             return leave_dialog(request, url, refused=str(error))
-        told = f"Policy: {policy.label}. {form.cleaned_data['reason']}"
+        # Kept, so in no reader's language.
+        told = f"Policy: {policy.value}. {form.cleaned_data['reason']}"
         admin.log_change(request, host, told)
         return leave_dialog(request, url, done=f"{host}: {policy.label}.")
 
