@@ -77,7 +77,9 @@ class InstanceFeedbackAdmin(ReadOnlyAdmin):
 
 def cards_of(instance: Instance) -> str:
     plan = instance.plan
-    return f"{plan.cards} x {plan.gpu_model}" if plan.gpu_model else ""
+    if plan.gpu_model is None:
+        return ""
+    return _("%(cards)s x %(model)s") % {"cards": plan.cards, "model": plan.gpu_model}
 
 
 def outcome_text(instance: Instance) -> str:

@@ -163,7 +163,7 @@ class TrialAdmin(ReadOnlyAdmin):
     search_fields = ("account__name", "granted_by", "reason")
     search_help_text = gettext_lazy("Account, who granted it or why")
     fields = (
-        ("account", "state"),
+        ("account", "stands"),
         "plans",
         ("cards", "held"),
         ("card_hours", "used_hours"),
@@ -174,7 +174,7 @@ class TrialAdmin(ReadOnlyAdmin):
         ("ended_by", "end_remark"),
         "delete_at",
     )
-    readonly_fields = ("state", "held", "used_hours")
+    readonly_fields = ("stands", "held", "used_hours")
     inlines = (TrialInstanceInline,)
     actions_detail = ("cut_short",)
 
@@ -185,6 +185,10 @@ class TrialAdmin(ReadOnlyAdmin):
         if trial.ended_at is None:
             return "running", _("running")
         return "ended", trial.get_end_reason_display()
+
+    @display(description=gettext_lazy("state"))
+    def stands(self, trial: Trial) -> str:
+        return self.state(trial)[1]
 
     @display(description=gettext_lazy("cards held"))
     def held(self, trial: Trial) -> int:
