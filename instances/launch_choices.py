@@ -59,7 +59,7 @@ def launch_choices(
     """Return what can be chosen; what was chosen already is kept where it exists.
 
     Without a choice: the first region where a sold plan fits, the first plan that fits
-    there, and the first account for which that plan's flag is open, employees before
+    there, and the first account for which the flags of both are open, employees before
     customers. Six queries, and five a region until one is found.
     """
     regions = list(Region.objects.filter(is_open=True))
@@ -68,7 +68,7 @@ def launch_choices(
     region, fits = _region(regions, region_slug, plans, wanted)
     fitting = [plan for plan in plans if fits.get(plan.slug)]
     plan = next(iter([*wanted, *fitting, *plans]), None)
-    account = _account(plan, account_id)
+    account = _account(plan, region, account_id)
     listed = list(_employees_first()[: ACCOUNTS_LISTED + 1])
     accounts = listed[:ACCOUNTS_LISTED]
     if account is not None and account not in accounts:
@@ -104,8 +104,10 @@ def _region(
     return next(iter([*with_room, *seen]), (None, {}))
 
 
-def _account(plan: Plan | None, account_id: str) -> Account | None:
-    """Return the chosen account, else the first that may have the plan, else the first."""
+def _account(
+    plan: Plan | None, region: Region | None, account_id: str
+) -> Account | None:
+    """Return the chosen account, else the first that may have it, else the first."""
     chosen = (
         Account.objects.filter(pk=account_id).first()
         if account_id.isdecimal()
@@ -113,7 +115,7 @@ def _account(plan: Plan | None, account_id: str) -> Account | None:
     )
     if chosen is not None:
         return chosen
-    gates = gates_of(plan) if plan else ()
+    gates = gates_of(plan, region) if plan else ()
     entitled = open_accounts(gates, _employees_first()).first()
     return entitled or _employees_first().first()
 
@@ -132,16 +134,24 @@ def why_not_offered(plan_slug: str, account: Account) -> str:
         return _("This plan is no longer there.")
     if not plan.is_sold:
         return _("%(plan)s is no longer sold.") % {"plan": plan}
-    shut = [name for name in gates_of(plan) if not is_available([name], account)]
-    if shut:
-        told = _(
-            "%(plan)s is not open to %(account)s: the flag %(flag)s is shut for it. Open "
-            "it to the account or to the tag “%(tag)s” under Feature flags."
-        )
-        return told % {
-            "plan": plan,
-            "account": account,
-            "flag": shut[0],
-            "tag": EMPLOYEE_TAG,
-        }
-    return ""
+    return _why_shut(plan, gates_of(plan), account)
+
+
+def why_not_offered_there(region_slug: str, account: Account) -> str:
+    """Say the same of a region; empty if it is open for `account`."""
+    region = Region.objects.filter(slug=region_slug, is_open=True).first()
+    if region is None:
+        return _("This region is closed, or no longer there.")
+    return _why_shut(region, (region.flag_name,), account)
+
+
+def _why_shut(
+    what: Plan | Region, flag_names: tuple[str, ...], account: Account
+) -> str:
+    shut = [name for name in flag_names if not is_available([name], account)]
+    if not shut:
+        return ""
+    return _(
+        "%(what)s is not open to %(account)s: the flag %(flag)s is shut for it. Open it "
+        "to the account or to the tag “%(tag)s” under Feature flags."
+    ) % {"what": what, "account": account, "flag": shut[0], "tag": EMPLOYEE_TAG}

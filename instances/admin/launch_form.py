@@ -13,11 +13,17 @@ from unfold.widgets import (
 
 from instances.actions.guest_settings import GuestSettings
 from instances.actions.launch import LaunchOrder
-from instances.launch_choices import LaunchChoices, why_not_offered
+from instances.launch_choices import (
+    LaunchChoices,
+    why_not_offered,
+    why_not_offered_there,
+)
 from instances.models import Account
 
 # Names of the action's fields (the API's) where the form has another.
 _FIELDS = {"type": "plan"}
+# What customers are not told: why that which staff can see is refused.
+_WHY_NOT = {"plan": why_not_offered, "region": why_not_offered_there}
 
 
 class LaunchForm(forms.Form):
@@ -113,11 +119,11 @@ class LaunchForm(forms.Form):
         )
 
     def show_refusals(self, errors: Iterable[tuple[str | None, str]]) -> None:
-        """Put the action's errors at their fields; staff are told why a plan is refused."""
+        """Put the action's errors at their fields; staff are told why one is refused."""
         for field, reason in errors:
             name = _FIELDS.get(field or "", field or "")
-            if name == "plan":
-                why = why_not_offered(self.data["plan"], self.cleaned_data["account"])
+            if why_not := _WHY_NOT.get(name):
+                why = why_not(self.data[name], self.cleaned_data["account"])
                 self.add_error(name, why or reason)
             elif name in self.fields:
                 self.add_error(name, reason)
