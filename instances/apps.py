@@ -1,4 +1,4 @@
-"""Django's registration of the instances; schedules are made sure of after migrate."""
+"""Django's registration of the instances; a new database gets its schedules."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ class InstancesConfig(AppConfig):
     verbose_name = gettext_lazy("Instances")
 
     def ready(self) -> None:
-        post_migrate.connect(_ensure_schedules, sender=self)
+        post_migrate.connect(_begin_schedules, sender=self)
 
 
-def _ensure_schedules(**_: Any) -> None:
-    from instances.tasks import ensure_schedules
+def _begin_schedules(**_: Any) -> None:
+    from instances.tasks import begin_schedules
 
-    ensure_schedules()
+    begin_schedules()

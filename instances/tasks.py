@@ -182,8 +182,14 @@ def workers_answer(wait_s: float) -> bool:
     return result(task_id, wait=int(wait_s * 1000)) == "alive"
 
 
+def begin_schedules() -> None:
+    """Give a new database its schedules; one at work keeps those of the workers at work."""
+    if not Schedule.objects.exists():
+        ensure_schedules()
+
+
 def ensure_schedules() -> None:
-    """Have exactly the schedules that the code names."""
+    """Have exactly the schedules that the code names, whichever release was here before."""
     Schedule.objects.exclude(func__in=_SCHEDULES).delete()
     for func, minutes in _SCHEDULES.items():
         Schedule.objects.update_or_create(

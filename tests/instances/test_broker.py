@@ -11,7 +11,7 @@ from django_q.models import OrmQ, Schedule
 
 from instances.broker import NotifyingBroker
 from instances.cluster_signs import FOLDER_VARIABLE, Signs
-from instances.tasks import enqueue_job, ensure_schedules
+from instances.tasks import begin_schedules, enqueue_job, ensure_schedules
 from tests.sessions import cut_off
 
 
@@ -109,6 +109,9 @@ def test_task_that_cannot_be_read_is_not_waited_for(
 def test_schedules_are_those_of_the_code_and_no_others() -> None:
     Schedule.objects.create(func="os.system", name="mischief")
 
+    # After a migration; then when workers start.
+    begin_schedules()
+    assert Schedule.objects.filter(func="os.system").exists()
     ensure_schedules()
     ensure_schedules()
 

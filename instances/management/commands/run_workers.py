@@ -8,8 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from instances.cluster import Rules, Supervisor
-from instances.tasks import put_back
+from instances.cluster import Leftovers, Rules, Supervisor
+from instances.tasks import ensure_schedules, put_back
 
 
 class Command(BaseCommand):
@@ -30,4 +30,21 @@ class Command(BaseCommand):
             stop_grace_s=settings.STOP_GRACE_S,
         )
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"]
-        Supervisor(command, rules, put_back).run(stopped)
+        Supervisor(command, rules, _Settling()).run(stopped)
+
+
+class _Settling:
+    """What a cluster begins with, and what it owes others; called until the database answers.
+
+    At the beginning alone: at the end of an older release's workers the schedules are those
+    of the newer ones, which are at work already.
+    """
+
+    def __init__(self) -> None:
+        self._has_begun = False
+
+    def __call__(self, left: Leftovers) -> None:
+        if not self._has_begun:
+            ensure_schedules()
+            self._has_begun = True
+        put_back(left)
