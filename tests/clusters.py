@@ -75,11 +75,14 @@ def children_of(pid: int) -> list[int]:
 class Cluster:
     """One `manage.py run_workers`."""
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, env: dict[str, str], log: Path, root: Path = settings.BASE_DIR
+    ) -> None:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 -- our own command
-                [sys.executable, str(settings.BASE_DIR / "manage.py"), "run_workers"],
+                [sys.executable, str(root / "manage.py"), "run_workers"],
+                cwd=root,
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -127,9 +130,14 @@ class Cluster:
 
 
 @contextmanager
-def cluster(env: dict[str, str], log: Path) -> Iterator[Cluster]:
-    """Have a cluster at work that is whole at the beginning; leave nothing of it."""
-    made = Cluster(env, log)
+def cluster(
+    env: dict[str, str], log: Path, root: Path = settings.BASE_DIR
+) -> Iterator[Cluster]:
+    """Have a cluster at work that is whole at the beginning; leave nothing of it.
+
+    root: the folder of the code that it runs.
+    """
+    made = Cluster(env, log, root)
     try:
         eventually(made.is_whole, f"the cluster starts; it said {made.said()}")
         yield made
@@ -138,8 +146,10 @@ def cluster(env: dict[str, str], log: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def web(env: dict[str, str], log: Path) -> Iterator[str]:
-    """Have a web server of one process at work, and give its address."""
+def web(
+    env: dict[str, str], log: Path, root: Path = settings.BASE_DIR
+) -> Iterator[str]:
+    """Have a web server of one process at work, and give its address. root: as above."""
     gunicorn = [
         str(Path(sys.executable).with_name("gunicorn")),
         "gpucloud_site.wsgi:application",
@@ -149,7 +159,7 @@ def web(env: dict[str, str], log: Path) -> Iterator[str]:
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 -- our own command
             gunicorn,
-            cwd=settings.BASE_DIR,
+            cwd=root,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,
