@@ -16,8 +16,8 @@ class Command(migrate.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         # Django's command names its executor there and nowhere else.
-        djangos = migrate.MigrationExecutor
-        migrate.MigrationExecutor = PatientExecutor  # type: ignore[misc]
+        djangos = migrate.MigrationExecutor  # type: ignore[attr-defined]
+        migrate.MigrationExecutor = PatientExecutor  # type: ignore[attr-defined]
         try:
             super().handle(*args, **options)
         except OperationalError as error:
@@ -29,4 +29,4 @@ class Command(migrate.Command):
                 ) from error
             raise
         finally:
-            migrate.MigrationExecutor = djangos  # type: ignore[misc]
+            migrate.MigrationExecutor = djangos  # type: ignore[attr-defined]
