@@ -1,16 +1,17 @@
 """What every test shares: recorded documents, a simulated host, no pause between tries."""
 
+import gc
 from pathlib import Path
 
 import hypothesis
 import pytest
 from django.contrib.auth.hashers import Argon2PasswordHasher
-from django.db import connection
+from django.test import TransactionTestCase
 from lxml import etree
-from pytest_django import DjangoDbBlocker
 
 from instances.jobs import runner
 from instances.jobs.steps import ObserveRunning
+from tests.emptying import empty_tables
 from tests.simulated import SimulatedHypervisor
 from tests.simulated_hosts import HostStore, SharedHypervisor
 from tests.simulated_hosts.board import Board
@@ -21,6 +22,15 @@ pytest_plugins = ["tests.gpuhost.fixtures"]
 Argon2PasswordHasher.time_cost = 1
 Argon2PasswordHasher.memory_cost = 8
 Argon2PasswordHasher.parallelism = 1
+
+TransactionTestCase._fixture_teardown = lambda case: empty_tables()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage only among what tests make, not among all that was imported."""
+    gc.collect()
+    gc.freeze()
+
 
 # The suite's run is the same every time; `--hypothesis-profile=long` looks for news.
 hypothesis.settings.register_profile(
@@ -65,26 +75,6 @@ def shared_host(tmp_path: Path) -> SharedHypervisor:
     store = HostStore(tmp_path, "shared")
     store.create(Board(2, 2))
     return SharedHypervisor(store)
-
-
-@pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
-    """Let tests empty the tables that nobody else may empty."""
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
-        for trigger, table in (
-            ("card_event_no_truncate", "inventory_cardevent"),
-            ("card_check_no_truncate", "inventory_cardcheck"),
-            ("card_claim_no_truncate", "inventory_cardclaim"),
-            ("card_report_no_truncate", "inventory_cardreport"),
-            ("usage_no_truncate", "instances_usageinterval"),
-            ("invoice_no_truncate", "instances_invoice"),
-            ("invoice_item_no_truncate", "instances_invoiceitem"),
-            ("invoiced_month_no_truncate", "instances_invoicedmonth"),
-            ("flag_change_no_truncate", "flags_flagchange"),
-            ("trial_no_truncate", "instances_trial"),
-            ("launch_decision_no_truncate", "flags_launchdecision"),
-        ):
-            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import TypeVar
 
 import pytest
-from django.core.management import call_command
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from hypothesis import strategies as st
@@ -47,6 +46,7 @@ from tests.builders import (
     make_order,
     make_plan,
 )
+from tests.emptying import empty_tables
 from tests.instances.simulated_fleet import SLOTS, Fate, Worker, make_site
 from tests.instances.soundness import assert_sound
 from tests.simulated import stranger_on
@@ -83,7 +83,7 @@ class CardLife(RuleBasedStateMachine):
 
     @initialize()
     def enrol_two_hosts(self) -> None:
-        call_command("flush", verbosity=0, interactive=False)
+        empty_tables()
         self.steps = 0
         self.sites = [make_site(number) for number in (1, 2)]
         self.account = make_account()
