@@ -53,11 +53,16 @@ def up(layout: Layout, progress: Progress) -> None:
     _say(layout, facts, progress)
 
 
-def site_environment(layout: Layout, notes: list[str]) -> dict[str, str]:
-    """Have a database server and return Django's variables; writes env.json, env.sh."""
+def site_environment(
+    layout: Layout, notes: list[str], *, fsync: bool = True
+) -> dict[str, str]:
+    """Have a database server and return Django's variables; writes env.json, env.sh.
+
+    fsync: as postgres.ensure_running() has it.
+    """
     url = external_database_url(layout)
     if url is None:
-        cluster = postgres.ensure_running(layout)
+        cluster = postgres.ensure_running(layout, fsync=fsync)
         url = private_database_url(cluster)
         notes.append(f"answers on port {cluster.port}")
     else:

@@ -49,7 +49,7 @@ def run_tests(layout: Layout, progress: Progress, arguments: Sequence[str]) -> i
                 exclusive(layout.local / LOCK, "`make run`", OTHER_RUN_S),
                 progress.step("PostgreSQL") as notes,
             ):
-                env = site_environment(layout, notes)
+                env = site_environment(layout, notes, fsync=False)
             return _pytest(layout, env, arguments)
         finally:
             with exclusive(layout.local / LOCK, "`make run`", OTHER_RUN_S):
