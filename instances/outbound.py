@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from urllib.parse import SplitResult
 
 from instances.exceptions import PrivateAddress, Unreachable
@@ -74,20 +74,21 @@ def connected(
     # A handshake is not cut, but takes no longer than this altogether.
     wait_s = min(left_s, _SOCKET_TIMEOUT_S)
     connection = http.client.HTTPConnection(host, port, timeout=wait_s)
-    cut = threading.Timer(left_s, _cut, [connection])
-    cut.daemon = True
-    cut.start()
-    try:
-        _open(connection, address, is_secret=url.scheme == "https")
-        yield connection
-    finally:
-        cut.cancel()
-        connection.close()
+    with closing(connection):
+        # An answer that ends with its connection has taken the socket from it.
+        opened = _open(connection, address, is_secret=url.scheme == "https")
+        cut = threading.Timer(deadline - time.monotonic(), _cut, [opened])
+        cut.daemon = True
+        cut.start()
+        try:
+            yield connection
+        finally:
+            cut.cancel()
 
 
 def _open(
     connection: http.client.HTTPConnection, address: str, *, is_secret: bool
-) -> None:
+) -> socket.socket:
     host = connection.host
     try:
         plain = socket.create_connection((address, connection.port), connection.timeout)
@@ -97,12 +98,12 @@ def _open(
             connection.sock = context.wrap_socket(plain, server_hostname=host)
     except OSError as error:
         raise Unreachable(f"{host} cannot be reached: {error}.") from error
+    return connection.sock
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    if connection.sock is not None:
-        with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+def _cut(opened: socket.socket) -> None:
+    with suppress(OSError):
+        opened.shutdown(socket.SHUT_RDWR)
 
 
 def _address_of(host: str, port: int, *, allows_private: bool) -> str:

@@ -56,9 +56,10 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """Answers /disk with RAW; counts how often."""
+    """Answers /disk with RAW; counts how often, and the bytes of /drip."""
 
     asked = 0
+    dripped = 0
 
     def do_GET(self) -> None:
         Site.asked += 1
@@ -84,6 +85,7 @@ class Site(http.server.BaseHTTPRequestHandler):
             with suppress(OSError):
                 for byte in RAW:
                     self.wfile.write(bytes([byte]))
+                    Site.dripped += 1
                     time.sleep(0.05)
             return
         if self.path == "/loop":
@@ -103,7 +105,7 @@ class Site(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site() -> Iterator[str]:
-    Site.asked = 0
+    Site.asked = Site.dripped = 0
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -195,6 +197,8 @@ def test_fetch_follows_redirects_and_keeps_its_limits(site: str) -> None:
     ):
         with pytest.raises(ImageUnusable, match=why):
             b"".join(fetched(site + path, narrow))
+    # It did not wait for the end.
+    assert Site.dripped < len(RAW)
 
 
 def test_what_may_be_secret_in_an_address_is_not_told(site: str) -> None:
