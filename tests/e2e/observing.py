@@ -130,4 +130,4 @@ def healed(stack: "Stack") -> None:
     eventually(lambda: open_kinds(stack) == [], "discrepancies stay open")
     stack.wait_for_cards()
     stack.manage("reconcile")
-    stack.manage("verify_ledger")
+    stack.check("verify_ledger")

@@ -142,4 +142,4 @@ def test_frozen_host_is_unknown_and_sells_nothing_until_it_answers(
         faults.continue_host(stack.gpuhost)
     eventually(lambda: rows(stack, "Host.objects.get().connection") == "ok", "not back")
     stack.wait_for_cards()
-    stack.manage("verify_ledger")
+    stack.check("verify_ledger")

@@ -50,8 +50,8 @@ def test_guest_with_one_card_gets_two(
     uuid = rows(stack, f"str(Instance.objects.get(pk={linode}).uuid)")
     live = parse_domain(hypervisor.domain_xml(uuid))
     assert [str(address) for address in live.hostdevs] == claims["cards"]
-    stack.manage("verify_ledger")
-    stack.manage("verify_usage")
+    stack.check("verify_ledger")
+    stack.check("verify_usage")
 
 
 def test_disk_is_as_large_as_the_new_plan_says(
@@ -65,4 +65,4 @@ def test_disk_is_as_large_as_the_new_plan_says(
 
     assert employee.call("POST", f"/v4/linode/instances/{linode}/boot", {})[0] == 200
     employee.console(linode, f"TINY-UP sectors={3072 * 2048}\r")
-    stack.manage("verify_usage")
+    stack.check("verify_usage")

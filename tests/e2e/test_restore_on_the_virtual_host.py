@@ -121,7 +121,7 @@ def test_restored_backup_is_told_what_the_host_did_since(
         assert rows(stack, ADOPT.format(stack.hosts[0].name, uuid)) == told["id"]
 
     healed(stack)
-    stack.manage("verify_usage")
+    stack.check("verify_usage")
     for told in since.values():
         now = employee.wait_for(told["id"], "running")
         assert (now["label"], now["type"]) == (told["label"], told["type"])

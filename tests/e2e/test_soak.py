@@ -221,5 +221,5 @@ def test_nothing_is_left_over(stack: Stack) -> None:
     logger.info("MiB after a quarter, a half, and in the end: %s", memory)
 
     assert left_over(stack) == {}
-    stack.manage("verify_ledger")
-    stack.manage("verify_usage")
+    stack.check("verify_ledger")
+    stack.check("verify_usage")

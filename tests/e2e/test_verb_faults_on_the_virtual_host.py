@@ -131,8 +131,8 @@ def test_faults_in_the_middle_of_verbs_leave_nothing_behind(
     stack.wait_for_cards()
     stack.manage("reconcile")
     assert left_over(stack) == {}
-    stack.manage("verify_ledger")
-    stack.manage("verify_usage")
+    stack.check("verify_ledger")
+    stack.check("verify_usage")
 
 
 def all_are_held(points: Path, count: int) -> None:
