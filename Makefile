@@ -2,7 +2,7 @@
 # All of them work on a fresh Debian 12 that has only git and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help packages run stop reset status manage simulate shell database test transient soak soak-simulated fuzz check format messages
+.PHONY: help packages run stop reset status manage simulate shell database test transient soak soak-simulated fuzz drill check format messages
 
 # Python 3.11 or later; it needs nothing installed but itself.
 PYTHON ?= python3
@@ -57,6 +57,9 @@ soak-simulated: packages ## Live through half a year on simulated hosts (CYCLES=
 
 fuzz: packages ## Compare the answers to made-up requests with the OpenAPI document (CALLS=10000 SEED=1)
 	@GPUCLOUD_FUZZ_CALLS=$(CALLS) GPUCLOUD_FUZZ_SEED=$(SEED) $(LOCAL) test tests/api/test_fuzz.py -rP --show-capture=stdout --tb=short
+
+drill: packages ## Install by docs/install.md in an empty folder, upgrade under load, lose a machine (ARGS="--from REF")
+	@$(LOCAL) drill $(ARGS)
 
 check: packages ## Run ruff, mypy, import-linter, the migrations' check and Django's deploy check
 	@$(LOCAL) check

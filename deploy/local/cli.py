@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -20,7 +21,7 @@ from deploy.local.stack import LOCK, hold_database, site_environment, up
 from deploy.local.status import show_status
 from deploy.local.suite import run_tests
 from deploy.local.teardown import down, reset
-from deploy.local.venv import RUNTIME, ensure_venv
+from deploy.local.venv import DEVELOPMENT, RUNTIME, ensure_venv
 
 USAGE = """python3 -m deploy.local VERB
   up | down | reset | status
@@ -29,6 +30,7 @@ USAGE = """python3 -m deploy.local VERB
   manage ARGUMENT...  manage.py with the stack's environment
   simulate COUNT ...  enrol so many simulated hosts (`simulate --help`)
   test [ARGUMENT...]  pytest
+  drill [ARGUMENT...] install, upgrade under load, lose a machine (`drill --help`)
   check               ruff, mypy, import-linter, migrations, Django's deploy check,
                       licences, known holes
   format              ruff: format, and repair what it can"""
@@ -63,6 +65,7 @@ def _run(layout: Layout, progress: Progress, verb: str, rest: list[str]) -> int:
         "test": lambda: run_tests(layout, progress, rest),
         "venv": lambda: _venv(layout),
         "database": lambda: _database(layout, *rest[:1]),
+        "drill": lambda: _drill(layout, rest),
         "manage": lambda: _python(layout, "manage.py", *rest),
         "simulate": lambda: _python(layout, "-m", "tests.simulated_hosts", *rest),
     }
@@ -86,6 +89,14 @@ def _database(layout: Layout, name: str | None = None) -> int:
         hold_database(layout)
     print(create_database(url, name) if name else url)
     return 0
+
+
+def _drill(layout: Layout, rest: list[str]) -> int:
+    prepare_local(layout)
+    with exclusive(layout.local / LOCK, "`make run`"):
+        ensure_venv(layout, DEVELOPMENT)
+    command = [layout.python, "-m", "deploy.drill", *rest]
+    return subprocess.run(command, cwd=layout.root, check=False).returncode
 
 
 def _python(layout: Layout, *arguments: str) -> NoReturn:

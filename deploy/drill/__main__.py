@@ -1,0 +1,40 @@
+"""python -m deploy.drill: install by the guide, live, upgrade under load, lose a machine.
+
+What docs/install.md says is done in an empty folder of this machine: the units' own
+commands, the roles' own SQL and the proxy's own file with other addresses. Hosts are
+simulated. It ends with a table, and with status 1 if anything failed.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from deploy.drill.drill import drill
+from deploy.local.problems import LocalStackError, tail
+from deploy.local.progress import Progress, describe
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m deploy.drill", description=__doc__)
+    parser.add_argument("--from", dest="old", default="HEAD~1", metavar="REF")
+    parser.add_argument("--to", dest="new", default="HEAD", metavar="REF")
+    parser.add_argument("--load-s", type=float, default=20.0, help="before and after")
+    parser.add_argument("--keep", action="store_true", help="leave the folder there")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="gpucloud-drill-"))
+    progress = Progress()
+    try:
+        drill(folder, options.old, options.new, options.load_s, progress)
+    except LocalStackError as error:
+        print(describe(error, progress.current, tail(error.log)), file=sys.stderr)
+        print(f"all logs: {folder}", file=sys.stderr)
+        return 1
+    if not options.keep:
+        shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
