@@ -140,8 +140,11 @@ def mail_server(name: str) -> dict[str, Any]:
     return found
 
 
-def postgresql(name: str) -> dict[str, Any]:
-    """Return Django's connection settings for the PostgreSQL URL in `name`."""
+def postgresql(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return Django's settings of a kept connection to the PostgreSQL URL in `name`.
+
+    options: libpq's; those in the URL, such as ?sslmode=verify-full, come before them.
+    """
     hint = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
     url = required(name, hint)
     if urlsplit(url).scheme not in {"postgres", "postgresql"}:
@@ -149,4 +152,10 @@ def postgresql(name: str) -> dict[str, Any]:
             f"{name} is no PostgreSQL address. Set it to {hint}; gpucloud's rules are "
             "PostgreSQL constraints and run on no other database."
         )
-    return dict(_typed(name, _env.db_url, environ.Env.NOTSET, hint))
+    found = dict(_typed(name, _env.db_url, environ.Env.NOTSET, hint))
+    return {
+        **found,
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": options | found.get("OPTIONS", {}),
+    }

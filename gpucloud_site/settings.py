@@ -147,21 +147,21 @@ SITE_URL = environment.text(
     "GPUCLOUD_SITE_URL",
     default=f"http{'s' if HTTPS else ''}://{_HOST}",
 ).rstrip("/")
-DATABASES = {
-    "default": {
-        **environment.postgresql("DATABASE_URL"),
-        "CONN_MAX_AGE": 600,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {
-            "application_name": "gpucloud",
-            "connect_timeout": 5,
-            # The claim's statements are prepared; Django's own never are. PostgreSQL would
-            # plan most of them anew at every run, which costs more than running them.
-            "prepare_threshold": 5,
-            "options": "-c plan_cache_mode=force_generic_plan -c jit=off",
-        },
-    }
+_OPTIONS = {
+    "application_name": "gpucloud",
+    "connect_timeout": 5,
+    # The claim's statements are prepared; Django's own never are. PostgreSQL would
+    # plan most of them anew at every run, which costs more than running them.
+    "prepare_threshold": 5,
+    "options": "-c plan_cache_mode=force_generic_plan -c jit=off",
 }
+DATABASES = {
+    "default": environment.postgresql("DATABASE_URL", _OPTIONS),
+}
+# A streaming replica, which reports read instead (inventory/replica.py).
+if environment.text("GPUCLOUD_REPLICA_URL", default=""):
+    DATABASES["replica"] = environment.postgresql("GPUCLOUD_REPLICA_URL", _OPTIONS)
+DATABASE_ROUTERS = ["inventory.replica.ReportsRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [

@@ -96,7 +96,7 @@ def body(week: date) -> str:
 
 
 def _lines(report: Report, asked: Asked) -> Iterator[str]:
-    table = report.make(asked)
+    table = report.table(asked)
     yield report.title
     yield _address(report, asked)
     if table.rows:

@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from inventory.choices import CardEventKind
+from inventory.replica import reader
 
 _KINDS: dict[str, Any] = {
     "enrolled": CardEventKind.ENROLLED,
@@ -71,7 +70,7 @@ def fleet_at(moment: datetime) -> list[CardThen]:
     An event of that very moment counts. What a transaction wrote that is not committed
     yet is missing, so of the last seconds the answer may change.
     """
-    with connection.cursor() as cursor:
+    with reader().cursor() as cursor:
         cursor.execute(_FLEET_AT, {"moment": moment, **_KINDS})
         cards = [CardThen(*row) for row in cursor.fetchall()]
     return sorted(cards, key=lambda card: (card.host, card.slot_path, card.card_id))

@@ -111,7 +111,7 @@ def report_page(request: HttpRequest, name: str) -> HttpResponse:
     if report is None:
         raise Http404(f"There is no report {name}.")
     form = ReportForm(report, request.GET.dict())
-    table = report.make(form.asked()) if form.is_valid() else None
+    table = report.table(form.asked()) if form.is_valid() else None
     layout = request.GET.get("format", "")
     if table is not None and layout in FILES:
         return FILES[layout](report, table)

@@ -13,6 +13,7 @@ from instances.price import Month
 from instances.spreadsheet import inert
 from instances.usage_report import UsageLine, totals, usage_of
 from inventory.ledger import clock
+from inventory.replica import read_replica
 
 PERMISSIONS = ("instances.view_usageinterval", "instances.view_account")
 COLUMNS = (
@@ -47,7 +48,7 @@ def usage_page(request: HttpRequest) -> HttpResponse:
         month = Month.parse(request.GET.get("month") or str(this))
     except ValueError:
         month, problem = this, _("month: write it like 2026-11.")
-    lines = usage_of(month)
+    lines = read_replica(lambda: usage_of(month))
     if request.GET.get("format") == "csv" and not problem:
         return _download(month, lines)
     accounts = totals(lines)

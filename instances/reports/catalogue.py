@@ -1,13 +1,15 @@
 """Which reports there are, by the name that their addresses have."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from instances.reports import fleet, sales
 from instances.reports.table import Asked, Table
+from inventory.replica import read_replica, replayed_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,21 @@ class Report:
     @property
     def about(self) -> str:
         return _(self.tells)
+
+    def table(self, asked: Asked) -> Table:
+        """Make it of the replica's rows, where there is one."""
+        return read_replica(lambda: _with_its_age(self.make(asked)))
+
+
+def _with_its_age(table: Table) -> Table:
+    """Say of a replica's rows how new they are; on a primary there is nothing to say."""
+    moment = replayed_at()
+    if moment is None:
+        return table
+    remark = _("Read from a replica, whose newest change is of %(moment)s UTC.") % {
+        "moment": f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    }
+    return replace(table, remarks=(*table.remarks, remark))
 
 
 REPORTS = {

@@ -4,7 +4,6 @@ from collections import Counter
 from datetime import date, datetime, timedelta
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Count, Q
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -17,6 +16,7 @@ from inventory.choices import CLEANING_CONDITIONS, GONE_CONDITIONS, CardConditio
 from inventory.fleet_history import CardThen, fleet_at
 from inventory.ledger import clock
 from inventory.models import Card, CardClaim, Region
+from inventory.replica import reader
 
 # What the forecast takes for the pace of sales.
 PACE_DAYS = 28
@@ -124,7 +124,7 @@ ORDER BY d.day
 def sold(asked: Asked) -> Table:
     """Return the average of held cards of each day."""
     days: dict[date, dict[str, float]] = {}
-    with connection.cursor() as cursor:
+    with reader().cursor() as cursor:
         cursor.execute(
             _HELD,
             {
@@ -184,7 +184,7 @@ def held_share(days: int) -> float | None:
     now count with their claims only.
     """
     now = clock()
-    with connection.cursor() as cursor:
+    with reader().cursor() as cursor:
         cursor.execute(_HELD_LATELY, {"now": now, "since": now - timedelta(days=days)})
         held, enrolled = cursor.fetchone()
     return share(held or 0.0, enrolled or 0.0)

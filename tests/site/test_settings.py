@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gpucloud_site.environment import postgresql
+
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {
     "DATABASE_URL": "postgresql://nobody:secret@127.0.0.1:1/none",
@@ -92,6 +94,18 @@ def test_bad_setting_is_named_in_one_line(
 
     assert result.returncode == 1
     assert result.stderr.strip() == line
+
+
+def test_options_of_a_database_url_are_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql://u:p@db:5432/gpucloud?sslmode=verify-full&application_name=mine"
+    monkeypatch.setenv("GPUCLOUD_REPLICA_URL", url)
+    ours = {"application_name": "gpucloud", "connect_timeout": 5}
+    found = postgresql("GPUCLOUD_REPLICA_URL", ours)["OPTIONS"]
+    assert found == {
+        "sslmode": "verify-full",
+        "application_name": "mine",
+        "connect_timeout": 5,
+    }
 
 
 def test_database_that_is_down_is_said_in_two_lines() -> None:
