@@ -5,31 +5,29 @@ from __future__ import annotations
 import io
 import json
 import os
-import secrets
 import subprocess
 import tarfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.drill.load import Caller, Told, under_load
-from deploy.drill.machines import Machine
-from deploy.drill.proxy import Proxy
-from deploy.local import postgres
+from deploy.drill.load import Told, under_load
+from deploy.drill.machines import UNITS, Machine, installed_unit
+from deploy.drill.site import APP, HOSTS, OWNER, SQL, Site
+from deploy.drill.standby import standby
+from deploy.local import postgres, provision
 from deploy.local.commands import Command, run_logged
-from deploy.local.databases import run_sql, with_database
-from deploy.local.environment import new_secrets
+from deploy.local.databases import run_sql
 from deploy.local.layout import Layout, checkout
-from deploy.local.ports import LOOPBACK, random_free
+from deploy.local.ports import LOOPBACK
 from deploy.local.problems import LocalStackError
 from deploy.local.progress import Progress
 from deploy.local.venv import RUNTIME, ensure_venv
+from deploy.local.virtual_host import VirtualHost
 
-SQL = checkout().root / "deploy" / "postgresql"
-DATABASE = "production"
-OWNER, APP = "gpucloud_owner", "gpucloud_app"
-HOSTS = "4"
+ANALYZE = Path("/usr/bin/systemd-analyze")
+VIRTUAL_HOST, VIRTUAL_REGION = "drill-gpuhost1", "ap-west"
 START_S = "1s"
 # The step in whose middle a machine is lost, and how long it takes on the hosts. Another
 # machine takes over when the step's lease is over: 4 minutes, and 10 of start_domain.
@@ -40,115 +38,44 @@ TAKEN_OVER_S = 900.0
 ENDED = "('succeeded', 'failed')"
 
 
-@dataclass
-class Site:
-    """An installation below one folder: its database, machines and proxy."""
+@dataclass(frozen=True)
+class Plan:
+    """old, new: commits. load_s: how long clients work in each state of the upgrade."""
 
-    folder: Path
-    secrets: dict[str, object]
-    server: postgres.Cluster
-    password: str
-    proxy: Proxy
-    webs: dict[str, Machine] = field(default_factory=dict)
-    workers: dict[str, Machine] = field(default_factory=dict)
-    watch: dict[str, Machine] = field(default_factory=dict)
-    rows: list[tuple[str, str]] = field(default_factory=list)
-
-    def machines(self) -> list[Machine]:
-        return [*self.webs.values(), *self.workers.values(), *self.watch.values()]
-
-    def client(self, told: Told) -> Caller:
-        """Return a customer's client, which comes by the proxy."""
-        return Caller(self.proxy.url, _token(self), self.proxy.certificate, told)
-
-    def url(self, role: str) -> str:
-        where = f"{LOOPBACK}:{self.server.port}"
-        return f"postgresql://{role}:{self.password}@{where}/{DATABASE}"
-
-    def env(self, role: str = APP, **changes: str) -> dict[str, str]:
-        """Return the environment file's variables, in the words of the settings."""
-        return {
-            "DATABASE_URL": self.url(role),
-            "GPUCLOUD_SECRET_KEY": str(self.secrets["secret_key"]),
-            "GPUCLOUD_ALLOWED_HOSTS": LOOPBACK,
-            "GPUCLOUD_HTTPS": "true",
-            # Simulated hosts are a lab's; all else is as in production.
-            "GPUCLOUD_LAB": "true",
-            "GPUCLOUD_SIMULATED_HOSTS": str(self.folder / "hosts"),
-            "GPUCLOUD_IMAGE_FOLDER": str(self.folder / "images"),
-            "GPUCLOUD_API_RATE_LIMIT": "0",
-            "GPUCLOUD_WORKERS": "3",
-            "WEB_PROCESSES": "2",
-            **changes,
-        }
-
-    def machine(self, name: str, unit: str, **changes: str) -> Machine:
-        return Machine(name, unit, self.env(**changes), self.folder)
-
-    def run(
-        self, code: Path, *arguments: str, role: str = APP, stdin: str = ""
-    ) -> None:
-        """Run python in a release's environment; its log is named for the first words."""
-        words = [word.strip("-").replace("/", "-") for word in arguments[:2]]
-        run_logged(
-            Command(
-                [code / ".venv" / "bin" / "python", *arguments],
-                cwd=code,
-                log=self.folder / f"{'-'.join(words)}.log",
-                env={**os.environ, **self.env(role)},
-                stdin=stdin,
-            )
-        )
-
-    def ask(self, sql: str) -> str:
-        return run_sql(self.url(OWNER), sql)
-
-    def note(self, what: str, figures: str) -> None:
-        self.rows.append((what, figures))
+    old: str
+    new: str
+    load_s: float
+    has_pooler: bool
+    has_virtual_host: bool
 
 
-def drill(
-    folder: Path, old_ref: str, new_ref: str, load_s: float, progress: Progress
-) -> None:
-    """Do all of it in an empty folder; raises LocalStackError at what fails."""
-    site = _site(folder, progress)
+def drill(site: Site, plan: Plan, progress: Progress) -> None:
+    """Do all of it; raises LocalStackError at what fails."""
+    virtual = VirtualHost(checkout(), VIRTUAL_HOST)
     try:
-        old = _install(site, old_ref, "old", progress)
+        with progress.step("PostgreSQL with its roles"):
+            site.begin()
+        if plan.has_pooler:
+            site.put_pooler_between()
+        old = _install(site, plan.old, progress)
         _start(site, old, progress)
         with progress.step("a life by the SDK") as notes:
-            notes.append(_life_by_the_sdk(site))
-        _upgrade(site, new_ref, load_s, progress)
+            notes.append(_life_by_the_sdk(site, "us-east", "over TLS"))
+        if plan.has_virtual_host:
+            _live_on(site, old, virtual, progress)
+        _upgrade(site, plan, progress)
+        with progress.step("a report by a replica, and without"):
+            _report_by_a_replica(site)
         _lose_a_machine(site, progress)
         _end_clean(site, progress)
     finally:
-        for machine in site.machines():
-            machine.kill()
-        site.proxy.stop()
-        postgres.stop(Layout(folder))
+        site.end()
+        virtual.stop()
     with progress.step("nothing is left") as notes:
-        _assert_no_process(folder)
+        _assert_no_process(site.folder)
         notes.append("no process")
-    postgres.remove_files(Layout(folder))
+    postgres.remove_files(site.layout)
     _print(site, progress)
-
-
-def _site(folder: Path, progress: Progress) -> Site:
-    with progress.step("PostgreSQL with its roles"):
-        layout = Layout(folder)
-        layout.logs.mkdir(parents=True)
-        server = postgres.ensure_running(layout)
-        password = secrets.token_hex(24)
-        run_sql(server.admin_url(), (SQL / "roles.sql").read_text(), database=DATABASE)
-        for role in (OWNER, APP):
-            run_sql(
-                with_database(server.admin_url(), DATABASE),
-                "ALTER ROLE :\"role\" PASSWORD :'password';",
-                role=role,
-                password=password,
-            )
-    ports = {name: random_free() for name in ("web1", "web2")}
-    proxy = Proxy(folder, random_free(), ports)
-    return Site(folder, new_secrets(), server, password, proxy)
 
 
 def _release(site: Site, ref: str, name: str) -> Path:
@@ -165,14 +92,20 @@ def _release(site: Site, ref: str, name: str) -> Path:
     return code
 
 
-def _commit(ref: str) -> str:
+def commit_of(ref: str) -> str:
+    """Return the short name of the commit that a ref names now.
+
+    Raises LocalStackError if it names none.
+    """
     found = subprocess.run(
-        ["git", "log", "-1", "--format=%h %s", ref],
+        ["git", "rev-parse", "--short", f"{ref}^{{commit}}"],
         cwd=checkout().root,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    if found.returncode != 0:
+        raise LocalStackError(f"{ref} names no commit", "name one with --from and --to")
     return found.stdout.strip()
 
 
@@ -181,9 +114,9 @@ def _migrate(site: Site, code: Path) -> None:
     run_sql(site.url(OWNER), (SQL / "grants.sql").read_text())
 
 
-def _install(site: Site, ref: str, name: str, progress: Progress) -> Path:
-    with progress.step(f"release {_commit(ref)}"):
-        code = _release(site, ref, name)
+def _install(site: Site, commit: str, progress: Progress) -> Path:
+    with progress.step(f"release {commit}"):
+        code = _release(site, commit, "old")
     with progress.step("schema as owner, data as application"):
         _migrate(site, code)
         site.run(code, "manage.py", "load_catalogue", "--lab")
@@ -192,8 +125,30 @@ def _install(site: Site, ref: str, name: str, progress: Progress) -> Path:
         site.run(code, "manage.py", "bootstrap_lab", stdin=json.dumps(wanted))
         hosts = ("-m", "tests.simulated_hosts", HOSTS, "--delay", f"start={START_S}")
         site.run(code, *hosts)
-    site.note("installed", f"{_commit(ref)}; {HOSTS} simulated hosts of 8 cards")
+    with progress.step("units, and the settings as production has them"):
+        _verify_units(site, code)
+        site.run(
+            code,
+            *("manage.py", "check", "--deploy", "--fail-level", "WARNING"),
+            GPUCLOUD_LAB="false",
+            GPUCLOUD_SIMULATED_HOSTS="",
+        )
+    pooled = "; PgBouncer" if site.pooler else ""
+    site.note("installed", f"{commit}; {HOSTS} simulated hosts of 8 cards{pooled}")
     return code
+
+
+def _verify_units(site: Site, code: Path) -> None:
+    """Have systemd read the units, where this machine has it."""
+    if ANALYZE.exists():
+        units = [
+            installed_unit(path, code, site.folder) for path in UNITS.glob("*.service")
+        ]
+        run_logged(
+            Command(
+                [ANALYZE, "verify", *units], cwd=code, log=site.folder / "units.log"
+            )
+        )
 
 
 def _start(site: Site, code: Path, progress: Progress) -> None:
@@ -212,19 +167,13 @@ def _start(site: Site, code: Path, progress: Progress) -> None:
         site.run(code, "manage.py", "worker_alive", "--wait", "60")
 
 
-def _token(site: Site) -> str:
-    tokens = site.secrets["tokens"]
-    assert isinstance(tokens, dict)  # noqa: S101 -- new_secrets()
-    return str(tokens["customer"])
-
-
-def _life_by_the_sdk(site: Site) -> str:
+def _life_by_the_sdk(site: Site, region: str, where: str) -> str:
     """Launch, stop, start and delete with linode_api4, unchanged but for the URL."""
     # Only who runs the drill needs it.
     from linode_api4 import Instance, LinodeClient
 
     client = LinodeClient(
-        _token(site),
+        site.token,
         base_url=f"{site.proxy.url}/v4",
         ca_path=str(site.proxy.certificate),
         retry=False,
@@ -233,7 +182,7 @@ def _life_by_the_sdk(site: Site) -> str:
     began = time.monotonic()
     made = client.linode.instance_create(
         "lab-gpu-rtx6000-1",
-        "us-east",
+        region,
         image="gpucloud/probe",
         root_pass="correct Horse",
     )
@@ -251,7 +200,7 @@ def _life_by_the_sdk(site: Site) -> str:
     gone = f"SELECT count(*) FROM instances_job WHERE state NOT IN {ENDED};"
     _until(lambda: site.ask(gone) == "0", "no open job")
     figures = f"{time.monotonic() - began:.1f} s"
-    site.note("a life by the SDK, over TLS", figures)
+    site.note(f"a life by the SDK, {where}", figures)
     return figures
 
 
@@ -263,10 +212,22 @@ def _until(happens: Callable[[], bool], what: str) -> None:
         time.sleep(0.2)
 
 
-def _upgrade(site: Site, ref: str, load_s: float, progress: Progress) -> None:
+def _live_on(site: Site, code: Path, virtual: VirtualHost, progress: Progress) -> None:
+    """Enrol a host with libvirt, QEMU and vfio in a region of its own, and live there."""
+    with progress.step("virtual GPU host (minutes the first time)"):
+        uri = str(virtual.start()["libvirt_uri"])
+        where = ("--region", VIRTUAL_REGION, "--name", VIRTUAL_HOST)
+        site.run(code, "manage.py", "enrol_host", uri, *where, *provision.RESERVED)
+        site.run(code, "manage.py", "wait_for_cards", "--timeout", f"{QUIET_S:.0f}")
+    with progress.step("a life by the SDK, on it") as notes:
+        notes.append(_life_by_the_sdk(site, VIRTUAL_REGION, "on the virtual GPU host"))
+
+
+def _upgrade(site: Site, plan: Plan, progress: Progress) -> None:
     """Go to the new release in the order of docs/release.md, with clients at work."""
-    with progress.step(f"release {_commit(ref)}"):
-        new = _release(site, ref, "new")
+    load_s = plan.load_s
+    with progress.step(f"release {plan.new}"):
+        new = _release(site, plan.new, "new")
     with under_load(site.client, readers=3, livers=4) as told:
         with progress.step("load on the old release"):
             time.sleep(load_s)
@@ -293,6 +254,7 @@ def _upgrade(site: Site, ref: str, load_s: float, progress: Progress) -> None:
         with progress.step("load on the new release"):
             time.sleep(load_s)
     _tell(site, told)
+    site.note("upgraded to", plan.new)
 
 
 def _applied(site: Site) -> int:
@@ -310,7 +272,8 @@ def _tell(site: Site, told: Told) -> None:
         f"p50 {told.percentile_ms(0.5):.0f} ms, p99 {told.percentile_ms(0.99):.0f}"
     )
     site.note("their answers", f"{latency} ms, longest {told.percentile_ms(1):.0f} ms")
-    site.note("seen by the proxy", str(site.proxy.answered()))
+    answered = (f"{number} {kind}" for kind, number in site.proxy.answered().items())
+    site.note("answers that the proxy passed on", ", ".join(answered))
     failed = _ended(site, "failed")
     site.note("failed requests, failed jobs", f"{len(told.failures)}, {failed}")
     if told.failures or failed != "0":
@@ -346,6 +309,27 @@ def _lose_a_machine(site: Site, progress: Progress) -> None:
         notes.append(f"{lost.name}, {count} processes; running {took:.0f} s later")
         site.note("lost amid a launch", f"{notes[0]}, attempt {attempts[0]}")
         caller.delete(instance)
+
+
+def _report_by_a_replica(site: Site) -> None:
+    code = site.folder / "new"
+
+    def told(by_replica: bool) -> None:
+        asked = (
+            "from datetime import date\n"
+            "from instances.reports.catalogue import REPORTS\n"
+            "from instances.reports.table import Asked\n"
+            "day = date.today()\n"
+            "table = REPORTS['inventory'].table(Asked(day, day))\n"
+            f"assert table.rows and len(table.remarks) == {2 + by_replica}, table\n"
+        )
+        site.run(code, "manage.py", "shell", "-c", asked, GPUCLOUD_REPLICA_URL=url)
+
+    with standby(site.layout, site.server) as port:
+        url = site.url(APP, port)
+        told(by_replica=True)
+    told(by_replica=False)
+    site.note("the inventory report", "by the replica; without it by the primary")
 
 
 def _slow_down(site: Site) -> None:

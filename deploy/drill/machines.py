@@ -36,6 +36,13 @@ def unit_setting(unit: str, name: str) -> str:
     return value
 
 
+def installed_unit(unit: Path, code: Path, folder: Path) -> Path:
+    """Write the unit as it is where the release is in `code`; return its file."""
+    path = folder / unit.name
+    path.write_text(unit.read_text(encoding="utf-8").replace(INSTALLED, str(code)))
+    return path
+
+
 @dataclass
 class Machine:
     """One service on one machine. code: the release that it is started from."""

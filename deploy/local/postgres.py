@@ -178,7 +178,7 @@ def _start(layout: Layout, cluster: Cluster, *, fsync: bool) -> Cluster:
             cluster = Cluster(**changed)
             write_private_json(layout.cluster, changed)
         registry = ServiceRegistry(layout.services)
-        registry.ensure(_service(layout, cluster, fsync=fsync))
+        registry.ensure(service(layout, cluster, fsync=fsync))
         if _answers(layout, cluster):
             return cluster
         registry.stop(NAME)
@@ -191,7 +191,10 @@ def _start(layout: Layout, cluster: Cluster, *, fsync: bool) -> Cluster:
     )
 
 
-def _service(layout: Layout, cluster: Cluster, *, fsync: bool) -> Service:
+def service(
+    layout: Layout, cluster: Cluster, name: str = NAME, *, fsync: bool = True
+) -> Service:
+    """Return the server of a cluster's folder; name: of the process and its log."""
     settings = {
         "listen_addresses": ports.LOOPBACK,
         "port": str(cluster.port),
@@ -204,11 +207,11 @@ def _service(layout: Layout, cluster: Cluster, *, fsync: bool) -> Service:
     }
     options = [word for item in settings.items() for word in ("-c", "=".join(item))]
     return Service(
-        name=NAME,
+        name=name,
         command=[str(postgres_program("postgres")), "-D", str(cluster.data), *options],
         env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
         cwd=Path("/"),
-        log=layout.log(NAME),
+        log=layout.log(name),
         # "Fast shutdown" (PostgreSQL 15, 19.5): it ends sessions and writes all out.
         stop_signal=signal.SIGINT,
         grace_s=60,
