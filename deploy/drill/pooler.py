@@ -35,7 +35,7 @@ class Pooler:
             raise ProgramMissing(f"{PROGRAM} is not there", "apt install pgbouncer")
         users, configuration = self.folder / "userlist.txt", self.folder / "pool.ini"
         write_private(users, f'"{role}" "{secret}"\n')
-        write_private(configuration, self._configuration(users))
+        write_private(configuration, self.configuration(users))
         owner = switch_to(self.account)
         for path in (users, configuration):
             if owner:
@@ -54,7 +54,8 @@ class Pooler:
             self._process.kill()
             self._process.wait()
 
-    def _configuration(self, users: Path) -> str:
+    def configuration(self, users: Path) -> str:
+        """Return the file with this machine's addresses. users: the file of secrets."""
         text = CONFIGURATION.read_text(encoding="utf-8")
         for pattern, value in (
             (r"(?m)^gpucloud = .*$", self._server()),

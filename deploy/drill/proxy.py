@@ -47,7 +47,7 @@ class Proxy:
             raise ProgramMissing(f"{PROGRAM} is not there", "apt install haproxy")
         self._make_certificate()
         path = self.folder / "haproxy.cfg"
-        path.write_text(self._configuration(), encoding="utf-8")
+        path.write_text(self.configuration(), encoding="utf-8")
         with (self.folder / "proxy.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [PROGRAM, "-db", "-f", path],
@@ -120,7 +120,8 @@ class Proxy:
             asked.sendall(f"{command}\n".encode())
             return b"".join(iter(lambda: asked.recv(65536), b"")).decode()
 
-    def _configuration(self) -> str:
+    def configuration(self) -> str:
+        """Return the file with this machine's addresses."""
         text = CONFIGURATION.read_text(encoding="utf-8")
         for pattern, value in (
             (r"/run/haproxy/admin\.sock", str(self._socket)),
