@@ -122,6 +122,8 @@ class Site:
             "GPUCLOUD_IMAGE_FOLDER": str(self.folder / "images"),
             "GPUCLOUD_API_RATE_LIMIT": "0",
             "GPUCLOUD_WORKERS": "3",
+            # The guests of the drill know no ACPI.
+            "GPUCLOUD_SHUTDOWN_GRACE_S": "5",
             "WEB_PROCESSES": "2",
             **changes,
         }
