@@ -111,7 +111,10 @@ def commit_of(ref: str) -> str:
 
 def _migrate(site: Site, code: Path) -> None:
     site.run(code, "manage.py", "migrate", "--noinput", role=OWNER)
-    run_sql(site.url(OWNER), (SQL / "grants.sql").read_text())
+    # A release has its own, as it has its own tables; those before had none.
+    own = code / "deploy" / "postgresql" / "grants.sql"
+    grants = own if own.exists() else SQL / own.name
+    run_sql(site.url(OWNER), grants.read_text())
 
 
 def _install(site: Site, commit: str, progress: Progress) -> Path:

@@ -93,7 +93,7 @@ def _database(layout: Layout, name: str | None = None) -> int:
 
 def _drill(layout: Layout, rest: list[str]) -> int:
     prepare_local(layout)
-    with exclusive(layout.local / LOCK, "`make run`"):
+    with exclusive(layout.local / LOCK, "`make run`", 60):
         ensure_venv(layout, DEVELOPMENT)
     command = [layout.python, "-m", "deploy.drill", *rest]
     return subprocess.run(command, cwd=layout.root, check=False).returncode
