@@ -51,6 +51,8 @@ MODULES = (
     "drivers/net/tun.ko",
     "drivers/net/veth.ko",
     "drivers/net/virtio_net.ko",
+    # takes whatever it is told to: a host's own driver of cards, in tests of those
+    "drivers/pci/pci-pf-stub.ko",
     "drivers/vfio",
     "drivers/vhost",
     "drivers/virtio",
@@ -317,7 +319,7 @@ def _build_guests(root: Path, out: Path, work: Path) -> None:
     tree = work / "probe-linux"
     _install(root / "bin/busybox", tree / "bin/busybox")
     _install(SOURCE / "image/probe-linux-init", tree / "init")
-    _archive(tree, guests / "probe-linux.cpio", ("proc", "sys", "dev"))
+    archive(tree, guests / "probe-linux.cpio", ("proc", "sys", "dev"))
     # -N and no libgcc: freestanding code, so the 32-bit libraries are not needed
     flags = (
         "-m32 -O2 -ffreestanding -nostdlib -static -fno-pic -no-pie "
@@ -356,7 +358,7 @@ def _build_initrd(root: Path, modules: Path, out: Path, work: Path) -> None:
     for name in INITRD_MODULES:
         (path,) = modules.rglob(f"{name}.ko")
         _install(path, tree / "modules" / path.name)
-    _archive(tree, out / "initrd.cpio", ("proc", "sys", "dev", "mnt"))
+    archive(tree, out / "initrd.cpio", ("proc", "sys", "dev", "mnt"))
 
 
 def _build_disk(root: Path, image: Image) -> None:
@@ -374,7 +376,7 @@ def _build_disk(root: Path, image: Image) -> None:
               "-b", backing, image.empty_overlay, str(size))  # fmt: skip
 
 
-def _archive(tree: Path, target: Path, folders: tuple[str, ...]) -> None:
+def archive(tree: Path, target: Path, folders: tuple[str, ...]) -> None:
     """Write `tree`, with empty `folders` added, as an initramfs."""
     for folder in folders:
         (tree / folder).mkdir(exist_ok=True)

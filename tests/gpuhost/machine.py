@@ -6,6 +6,7 @@ influence the command line.
 
 import shlex
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,8 +128,12 @@ def qemu_command(
     libvirt_port: int,
     debug_port: int,
     incoming: Path | None = None,
+    words: Sequence[str] = (),
 ) -> list[str]:
-    """Return the command line of a host; with `incoming`, one that loads saved RAM."""
+    """Return the command line of a host; with `incoming`, one that loads saved RAM.
+
+    words: more of them for its kernel.
+    """
     forwards = f"hostfwd=tcp:127.0.0.1:{libvirt_port}-:16509"
     forwards += f",hostfwd=tcp:127.0.0.1:{debug_port}-:7000"
     command = [
@@ -151,7 +156,7 @@ def qemu_command(
         *("-qmp", "unix:qmp.sock,server=on,wait=off"),
         *("-pidfile", str(run_dir / "pid")),
         *("-kernel", str(kernel), "-initrd", str(initrd)),
-        *("-append", f"{KERNEL_ARGUMENTS} gpuhost.name={name}"),
+        *("-append", " ".join([KERNEL_ARGUMENTS, f"gpuhost.name={name}", *words])),
     ]
     if incoming:
         command += ["-incoming", f"exec:cat {shlex.quote(str(incoming))}"]

@@ -1,4 +1,4 @@
-"""What a host is told to need: by its rows, and libvirt's settings tried on a libvirtd."""
+"""What a host is told to need: by its rows, tried on the virtual host and on a libvirtd."""
 
 import io
 import os
@@ -10,13 +10,18 @@ from pathlib import Path
 import pytest
 import yaml
 from django.core.management import CommandError, call_command
+from pytest_django import Settings
 
 from inventory.choices import NetworkKind
+from inventory.enrolment import EnrolmentOrder, enrol
+from inventory.host_check import TrialOrder, check_host
 from inventory.host_setup import setup_facts
 from inventory.models import GuestSetup, HostCpu
-from inventory.preflight import weakness_of
+from inventory.preflight import CheckLine, weakness_of
 from inventory.setup_files import as_playbook, as_text, libvirtd_conf, ranges, setup_of
-from tests.builders import make_card, make_gpu_model, make_host
+from tests.builders import make_card, make_gpu_model, make_host, make_region
+from tests.gpuhost.faults import reserve_hugepages
+from tests.gpuhost.host import VirtualGpuHost
 from tests.gpuhost.local_libvirtd import local_libvirtd
 
 
@@ -147,6 +152,134 @@ def test_address_where_anybody_may_answer_is_weak(uri: str, is_weak: bool) -> No
 def test_lists_of_cpus_are_written_as_linux_does() -> None:
     assert ranges([17, 0, 2, 1, 16, 5]) == "0-2,5,16-17"
     assert ranges([]) == ""
+
+
+# The virtual GPU host, booted with what is printed.
+
+PAGES = 64
+SLOTS = ("0000:21:00", "0000:22:00", "0000:61:00", "0000:62:00")
+# Stands for nouveau: a driver of the host that takes the cards when it is loaded.
+HOST_DRIVER = (
+    "/sbin/modprobe pci-pf-stub && "
+    "echo 10de 1e30 > /sys/bus/pci/drivers/pci-pf-stub/new_id"
+)
+
+
+def drivers_on(host: VirtualGpuHost) -> list[str]:
+    """Return the driver of each card, as the host's Linux tells."""
+    links = " ".join(f"/sys/bus/pci/devices/{slot}.0/driver" for slot in SLOTS)
+    told = host.shell(f"for link in {links}; do readlink -f $link || echo -; done")
+    return [line.rpartition("/")[2] for line in told.splitlines()]
+
+
+def about(lines: list[CheckLine], *names: str) -> list[tuple[str, str]]:
+    """Return verdict and text, less the card's ids and group, of the lines so named."""
+    found = [line for line in lines if line.name in names]
+    return [(line.verdict, line.text.rpartition("group ")[2]) for line in found]
+
+
+@pytest.fixture
+def enrolled(
+    clean_virtual_host: VirtualGpuHost, db: None, settings: Settings
+) -> Iterator[VirtualGpuHost]:
+    """Give a host whose rows say: a card's ids, pages on each node, a core kept on each."""
+    settings.LAB = True
+    make_region()
+    make_gpu_model()
+    for node in range(2):
+        assert reserve_hugepages(clean_virtual_host, node, PAGES) == PAGES
+    order = EnrolmentOrder(
+        clean_virtual_host.running().libvirt_uri,
+        "us-east",
+        "gpu1",
+        reserved_cores=1,
+        reserved_memory_mib=256,
+    )
+    enrol(order, "user:ann")
+    yield clean_virtual_host
+    # What is on its disk and on its kernel's command line is nobody else's.
+    clean_virtual_host.restore()
+
+
+@pytest.mark.gpuhost
+def test_host_booted_as_printed_keeps_cards_for_guests(
+    enrolled: VirtualGpuHost,
+) -> None:
+    uri = enrolled.running().libvirt_uri
+    cards = [f"card {slot}" for slot in SLOTS]
+
+    # As it was, any driver of the host has the cards, and the check names the remedy.
+    enrolled.shell(HOST_DRIVER)
+    assert drivers_on(enrolled) == ["pci-pf-stub"] * 4
+    before = check_host(uri)
+    taken = about(before, *cards)
+    assert [verdict for verdict, _ in taken] == ["warn"] * 4
+    assert all("driver pci-pf-stub has it on the host" in text for _, text in taken)
+    (remedy,) = {line.remedy for line in before if line.name in cards}
+    assert remedy.startswith("Boot the host with vfio-pci.ids=10de:1e30")
+
+    boot_as_printed(enrolled)
+
+    assert drivers_on(enrolled) == ["vfio-pci"] * 4
+    assert kernel_of(enrolled) == KERNEL
+    enrolled.shell(HOST_DRIVER)
+    assert drivers_on(enrolled) == ["vfio-pci"] * 4
+    after = check_host(uri, trial=TrialOrder())
+    assert [verdict for verdict, _ in about(after, *cards)] == ["pass"] * 4
+    assert all(text.endswith(": vfio-pci") for _, text in about(after, *cards))
+    assert about(after, "hugepages") == [
+        ("pass", f"node {node}: {PAGES} of {PAGES} pages of 2048 KiB are free")
+        for node in range(2)
+    ]
+    assert not [line for line in after if line.verdict == "fail"]
+    assert about(after, "memlock") == [
+        ("pass", f"a guest with {SLOTS[0]} was seen running")
+    ]
+    # libvirt gives a card back to the driver that it had before the guest.
+    assert drivers_on(enrolled) == ["vfio-pci"] * 4
+
+
+# What the host's Linux says of the words and files: name -> command, answer.
+_LOOKS = {
+    "hugepages": (
+        "cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/nr_hugepages",
+        f"{PAGES}\n{PAGES}",
+    ),
+    # CPUs 0 and 2: a core of each node.
+    "interrupts": ("cat /proc/irq/default_smp_affinity", "5"),
+    "unsafe interrupts": (
+        "cat /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
+        "N",
+    ),
+    "softdep": (
+        "/sbin/modprobe -c | grep '^softdep nouveau '",
+        "softdep nouveau pre: vfio-pci",
+    ),
+    "options": (
+        "/sbin/modprobe -c | grep '^options vfio_pci ' | sort -u",
+        "options vfio_pci ids=10de:1e30",
+    ),
+}
+KERNEL = {name: answer for name, (_, answer) in _LOOKS.items()}
+
+
+def kernel_of(host: VirtualGpuHost) -> dict[str, str]:
+    return {name: host.shell(command) for name, (command, _) in _LOOKS.items()}
+
+
+def boot_as_printed(host: VirtualGpuHost) -> None:
+    """Boot with the playbook's files on the disk and GRUB's words for the kernel.
+
+    But for libvirtd.conf, which would end the only way to this host, plain TCP.
+    """
+    (play,) = yaml.safe_load(told("gpu1", "--ansible"))
+    copies = [task.get("ansible.builtin.copy") for task in play["tasks"]]
+    files = {copy["dest"]: copy["content"] for copy in copies if copy}
+    del files["/etc/libvirt/libvirtd.conf"]
+    grub = files["/etc/default/grub.d/gpucloud.cfg"]
+    script = ["sh", "-c", f'{grub}echo "$GRUB_CMDLINE_LINUX"']
+    words = subprocess.run(script, capture_output=True, text=True, check=True)  # noqa: S603
+    host.boot(words.stdout.split(), files)
 
 
 # TLS, as the printed libvirtd.conf has it.
