@@ -20,8 +20,10 @@ from psycopg import errors, sql
 _PAUSES_S = (0.1, 0.2, 0.4, *[0.8] * 40)
 # Of PostgreSQL's deadlock_timeout, after which it would end one of two.
 _SHARE_OF_DEADLOCK = 5
+# PostgreSQL's own processes have no user. What sort of session another role's is, and what
+# it does, is not told.
 _OTHERS = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
- AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
+ AND usesysid IS NOT NULL AND pid <> pg_backend_pid()"""
 _DEADLOCK_MS = """SELECT setting::integer FROM pg_settings
  WHERE name = 'deadlock_timeout'"""
 
@@ -40,7 +42,7 @@ class PatientExecutor(MigrationExecutor):
 
         Raises OperationalError if a table was in use for half a minute.
         """
-        if fake or not migration.atomic or self._is_alone():
+        if fake or not migration.atomic or self.is_alone():
             return super().apply_migration(state, migration, fake, fake_initial)
         tables = self._tables_of(state, migration)
         for tries_left in _tries():
@@ -56,7 +58,8 @@ class PatientExecutor(MigrationExecutor):
                     raise
         raise AssertionError("the last try returns or raises")
 
-    def _is_alone(self) -> bool:
+    def is_alone(self) -> bool:
+        """Say whether nobody else is at the database, in whatever role."""
         return self._number(_OTHERS) == 0
 
     def _number(self, query: str) -> int:

@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from deploy.local import postgres
 from deploy.local.databases import run_sql, with_database
+from gpucloud_site.patient_migrations import PatientExecutor
 from instances.actions.delete import delete
 from instances.actions.resize import ResizeOrder, resize
 from instances.models import ApiChange, Instance
@@ -23,7 +24,7 @@ from tests.admin.access import logged_in, make_staff
 from tests.api.builders import make_customer
 from tests.api.test_profile import KEY
 from tests.builders import make_account, make_disk_image, make_plan
-from tests.clusters import cluster, environment, make_shared_host
+from tests.clusters import cluster, environment, eventually, make_shared_host
 from tests.instances.recovery import (
     WHO,
     all_ended,
@@ -207,6 +208,14 @@ def assert_reports_read_no_secret(roles: Roles) -> None:
     assert {*rights_of(REPORTS, roles.owner).values()} == {"SELECT", ""}
 
 
+def assert_migrations_see_the_application(roles: Roles) -> None:
+    """Or they would not be careful of it: they are made in the owner's role."""
+    executor = PatientExecutor(connection)
+    eventually(executor.is_alone, "earlier sessions have ended")
+    with psycopg.connect(roles.app):
+        assert not executor.is_alone()
+
+
 def test_roles_can_do_what_they_need_and_no_more(
     transactional_db: None,
     tmp_path: Path,
@@ -221,6 +230,7 @@ def test_roles_can_do_what_they_need_and_no_more(
         assert_what_nobody_declared_is_safe(roles)
         assert_reports_read_no_secret(roles)
         assert_refused(roles.app, REFUSED)
+        assert_migrations_see_the_application(roles)
         run_sql(roles.app, "SELECT setval('instances_instance_id_seq', 5000);")
         refused = manage("after_restore", "--yes", DATABASE_URL=roles.app)
         assert "name the database's owner" in refused.stderr.splitlines()[-1]
