@@ -11,14 +11,23 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from instances.models import Instance, Job
+from flags.models import Flag
+from instances.actions.adopt import AdoptOrder
+from instances.models import Instance, Job, Plan, Trial
+from inventory.models import Host
 from tests.admin.conftest import staff
 from tests.admin.test_pages import url_of
-from tests.api.builders import Customer, work
+from tests.admin.test_readiness import decide
+from tests.admin.test_trials import FORM as GRANT
+from tests.api.builders import ORDER, Customer, work
 from tests.api.conftest import customer, shop, with_a_disk
+from tests.api.test_isolation import LISTS
+from tests.builders import GPU_FLAG
+from tests.instances.test_adopt import adopted, lost
+from tests.instances.test_force_release import host
 from tests.simulated import Faulty, SimulatedHypervisor
 
-__all__ = ["customer", "shop", "staff", "with_a_disk"]
+__all__ = ["customer", "host", "lost", "shop", "staff", "with_a_disk"]
 
 Look = Callable[..., None]
 PASSWORD = "Planted-Passw0rd-1"
@@ -197,3 +206,52 @@ def test_secrets_of_an_instance_are_found_nowhere_in_its_life(
 def _break_the_seed(method: str) -> None:
     if method == "write_volume":
         raise ValueError("an error that nobody thought of")
+
+
+# What people write in words of their own -> the tables that it stands in.
+WORDS = {
+    "feedback": {"instances_instancefeedback"},
+    "reason of a trial": {"instances_trial", "django_admin_log"},
+    "remark of its end": {"instances_trial", "django_admin_log"},
+    "remark of a decision": {"flags_launchdecision"},
+    "reason of a launch": {"flags_flagchange", "django_admin_log"},
+    "reason of an adoption": {"inventory_cardevent"},
+}
+
+
+def test_what_people_write_stays_where_they_wrote_it(
+    staff: Client,
+    customer: Customer,
+    shop: dict[str, Plan],
+    host: Host,
+    lost: Instance,
+    simulated_host: SimulatedHypervisor,
+    logged: list[str],
+) -> None:
+    words = {name: f"Planted-{name.replace(' ', '-')}" for name in WORDS}
+    hook = {"url": "https://ops.example.net/hook", "actions": []}
+    customer.api.post("/gpucloud/webhooks", hook)
+    linode = customer.api.post("/linode/instances", ORDER).json()["id"]
+    flag = Flag.objects.get(name=GPU_FLAG)
+
+    said = {"workload": "rendering", "text": words["feedback"]}
+    told = customer.api.put(f"/gpucloud/instances/{linode}/feedback", said)
+    assert told.json()["text"] == words["feedback"]
+    form = {**GRANT, "plans": [shop["gpu"].pk], "reason": words["reason of a trial"]}
+    staff.post(f"/admin/instances/account/{customer.account.pk}/grant_trial/", form)
+    cut = {"_form_submitted": "1", "reason": words["remark of its end"]}
+    staff.post(f"/admin/instances/trial/{Trial.objects.get().pk}/cut_short/", cut)
+    decide(staff, flag, "go", words["remark of a decision"])
+    launched = {"launch": "1", "reason": words["reason of a launch"]}
+    staff.post(f"/admin/readiness/{flag.pk}/launch/", launched)
+    reason = words["reason of an adoption"]
+    adopted(AdoptOrder(host.pk, lost.uuid, "user:ann", reason), simulated_host)
+
+    tables = rows()
+    told_to = {path: customer.api.get(path).content.decode() for path in LISTS}
+    others = {"log": "\n".join(logged), "/metrics": staff.get("/metrics").text}
+    for name, word in words.items():
+        where = {table for table, text in tables.items() if word in text}
+        assert (name, where) == (name, {f"table {each}" for each in WORDS[name]})
+        for place, text in {**told_to, **others}.items():
+            assert word not in text, (name, place)
