@@ -14,7 +14,8 @@ _OTHER_DRIVERS = (
 )
 # libvirt's Debian units of one daemon for all; of the modular ones, virtproxyd's.
 TLS_SOCKET = "libvirtd-tls.socket"
-_PKI = {
+# Where libvirt looks for them, and what they are.
+PKI = {
     "/etc/pki/CA/cacert.pem": "the CA's certificate",
     "/etc/pki/libvirt/servercert.pem": "the host's certificate, made out to its name",
     "/etc/pki/libvirt/private/serverkey.pem": "its key, mode 0600",
@@ -195,7 +196,7 @@ def _by_hand(facts: SetupFacts) -> Iterable[str]:
     if not facts.reserved_cpus:
         yield "No CPU is kept for the host yet: enrol it, then print this anew."
     if not facts.ssh_key:
-        for path, what in _PKI.items():
+        for path, what in PKI.items():
             yield f"{path}: {what} (docs/gpu-host.md tells how to make them)."
         if not facts.clients:
             yield "Name the control plane's certificates with --client: nobody may connect."

@@ -1,10 +1,9 @@
-"""What a host is told to need: by its rows, tried on the virtual host and on a libvirtd."""
+"""What a host is told to need: by its rows, and tried on the virtual GPU host."""
 
 import io
-import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,12 @@ from inventory.host_check import TrialOrder, check_host
 from inventory.host_setup import setup_facts
 from inventory.models import GuestSetup, HostCpu
 from inventory.preflight import CheckLine, weakness_of
-from inventory.setup_files import as_playbook, as_text, libvirtd_conf, ranges, setup_of
+from inventory.setup_files import PKI, as_playbook, as_text, ranges, setup_of
 from tests.builders import make_card, make_gpu_model, make_host, make_region
 from tests.gpuhost.faults import reserve_hugepages
 from tests.gpuhost.host import VirtualGpuHost
-from tests.gpuhost.local_libvirtd import local_libvirtd
+from tests.gpuhost.machine import NETWORK
+from tests.gpuhost.ports import free_port
 
 
 def told(*arguments: str) -> str:
@@ -156,6 +156,66 @@ def test_lists_of_cpus_are_written_as_linux_does() -> None:
 
 # The virtual GPU host, booted with what is printed.
 
+_MAKE_CERTIFICATES = """
+set -eu
+ca() {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$1" -keyout $1.key \
+        -out $1.pem -addext basicConstraints=critical,CA:TRUE \
+        -addext keyUsage=keyCertSign 2>/dev/null
+}
+signed() { # name, CA, extension
+    openssl req -newkey rsa:2048 -nodes -subj "/CN=$1" -keyout $1.key -out $1.csr 2>/dev/null
+    printf 'keyUsage=digitalSignature,keyEncipherment\\n%s\\n' "$3" > $1.ext
+    openssl x509 -req -in $1.csr -CA $2.pem -CAkey $2.key -CAcreateserial -days 2 \
+        -extfile $1.ext -out $1.pem 2>/dev/null
+}
+ca ours; ca theirs
+signed host ours 'subjectAltName=DNS:localhost,IP:127.0.0.1'
+signed stranger theirs 'subjectAltName=DNS:localhost,IP:127.0.0.1'
+signed web1 ours extendedKeyUsage=clientAuth
+signed guest ours extendedKeyUsage=clientAuth
+signed false theirs extendedKeyUsage=clientAuth
+"""
+
+
+class Pki:
+    """Certificates in a folder, and folders as libvirt's pkipath wants them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        script = ["sh", "-c", _MAKE_CERTIFICATES]
+        subprocess.run(script, cwd=folder, check=True)  # noqa: S603
+
+    def of_the_host(self) -> dict[str, str]:
+        """Return what lies where on the host."""
+        names = ("ours.pem", "host.pem", "host.key")
+        return {
+            path: (self.folder / name).read_text()
+            for path, name in zip(PKI, names, strict=True)
+        }
+
+    def client(self, name: str, ca: str = "ours") -> Path:
+        path = self.folder / f"of-{name}-{ca}"
+        path.mkdir(exist_ok=True)
+        shutil.copy(self.folder / f"{ca}.pem", path / "cacert.pem")
+        if name:
+            shutil.copy(self.folder / f"{name}.pem", path / "clientcert.pem")
+            shutil.copy(self.folder / f"{name}.key", path / "clientkey.pem")
+        return path
+
+
+# A certificate, the CA that its owner believes in, and whether it may control the host.
+CALLERS = [
+    ("web1", "ours", True),
+    # Signed by us, and nobody's that may control hosts.
+    ("guest", "ours", False),
+    # Of another CA, and none at all.
+    ("false", "ours", False),
+    ("", "ours", False),
+    # The client does not take this host for one of another CA's.
+    ("web1", "theirs", False),
+]
+VIRSH = "/usr/bin/virsh"
 PAGES = 64
 SLOTS = ("0000:21:00", "0000:22:00", "0000:61:00", "0000:62:00")
 # Stands for nouveau: a driver of the host that takes the cards when it is loaded.
@@ -202,8 +262,8 @@ def enrolled(
 
 
 @pytest.mark.gpuhost
-def test_host_booted_as_printed_keeps_cards_for_guests(
-    enrolled: VirtualGpuHost,
+def test_host_booted_as_printed_keeps_its_cards_and_lets_only_us_in(
+    enrolled: VirtualGpuHost, tmp_path: Path
 ) -> None:
     uri = enrolled.running().libvirt_uri
     cards = [f"card {slot}" for slot in SLOTS]
@@ -218,7 +278,8 @@ def test_host_booted_as_printed_keeps_cards_for_guests(
     (remedy,) = {line.remedy for line in before if line.name in cards}
     assert remedy.startswith("Boot the host with vfio-pci.ids=10de:1e30")
 
-    boot_as_printed(enrolled)
+    pki = Pki(tmp_path)
+    boot_as_printed(enrolled, pki)
 
     assert drivers_on(enrolled) == ["vfio-pci"] * 4
     assert kernel_of(enrolled) == KERNEL
@@ -237,6 +298,22 @@ def test_host_booted_as_printed_keeps_cards_for_guests(
     ]
     # libvirt gives a card back to the driver that it had before the guest.
     assert drivers_on(enrolled) == ["vfio-pci"] * 4
+    assert_we_alone_are_let_in(enrolled, pki)
+
+
+def assert_we_alone_are_let_in(host: VirtualGpuHost, pki: Pki) -> None:
+    port = free_port()
+    forward = f"hostfwd_add {NETWORK} tcp:127.0.0.1:{port}-:16514"
+    host.qmp("human-monitor-command", **{"command-line": forward})
+    for client, ca, is_let_in in CALLERS:
+        path = f"127.0.0.1:{port}/system?pkipath={pki.client(client, ca)}"
+        asked = subprocess.run(  # noqa: S603
+            [VIRSH, "-c", f"qemu+tls://{path}", "hostname"],
+            capture_output=True,
+            text=True,
+        )
+        assert (asked.returncode == 0) == is_let_in, (client, ca, asked)
+        assert (host.name in asked.stdout) == is_let_in
 
 
 # What the host's Linux says of the words and files: name -> command, answer.
@@ -267,95 +344,20 @@ def kernel_of(host: VirtualGpuHost) -> dict[str, str]:
     return {name: host.shell(command) for name, (command, _) in _LOOKS.items()}
 
 
-def boot_as_printed(host: VirtualGpuHost) -> None:
+def boot_as_printed(host: VirtualGpuHost, pki: Pki) -> None:
     """Boot with the playbook's files on the disk and GRUB's words for the kernel.
 
-    But for libvirtd.conf, which would end the only way to this host, plain TCP.
+    The certificates are where a person puts them. Plain TCP, by which this host is looked
+    after, stays on beside TLS.
     """
-    (play,) = yaml.safe_load(told("gpu1", "--ansible"))
+    (play,) = yaml.safe_load(told("gpu1", "--ansible", "--client", "CN=web1"))
     copies = [task.get("ansible.builtin.copy") for task in play["tasks"]]
     files = {copy["dest"]: copy["content"] for copy in copies if copy}
-    del files["/etc/libvirt/libvirtd.conf"]
     grub = files["/etc/default/grub.d/gpucloud.cfg"]
     script = ["sh", "-c", f'{grub}echo "$GRUB_CMDLINE_LINUX"']
     words = subprocess.run(script, capture_output=True, text=True, check=True)  # noqa: S603
-    host.boot(words.stdout.split(), files)
-
-
-# TLS, as the printed libvirtd.conf has it.
-
-_MAKE_CERTIFICATES = """
-set -eu
-ca() {
-    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$1" -keyout $1.key \
-        -out $1.pem -addext basicConstraints=critical,CA:TRUE \
-        -addext keyUsage=keyCertSign 2>/dev/null
-}
-signed() { # name, CA, extension
-    openssl req -newkey rsa:2048 -nodes -subj "/CN=$1" -keyout $1.key -out $1.csr 2>/dev/null
-    printf 'keyUsage=digitalSignature,keyEncipherment\\n%s\\n' "$3" > $1.ext
-    openssl x509 -req -in $1.csr -CA $2.pem -CAkey $2.key -CAcreateserial -days 2 \
-        -extfile $1.ext -out $1.pem 2>/dev/null
-}
-ca ours; ca theirs
-signed host ours 'subjectAltName=DNS:localhost,IP:127.0.0.1'
-signed stranger theirs 'subjectAltName=DNS:localhost,IP:127.0.0.1'
-signed web1 ours extendedKeyUsage=clientAuth
-signed guest ours extendedKeyUsage=clientAuth
-signed false theirs extendedKeyUsage=clientAuth
-"""
-
-
-class Pki:
-    """Certificates in a folder, and folders as libvirt's pkipath wants them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        script = ["sh", "-c", _MAKE_CERTIFICATES]
-        subprocess.run(script, cwd=folder, check=True)  # noqa: S603
-
-    def client(self, name: str, ca: str = "ours") -> Path:
-        path = self.folder / f"of-{name}-{ca}"
-        path.mkdir(exist_ok=True)
-        shutil.copy(self.folder / f"{ca}.pem", path / "cacert.pem")
-        if name:
-            shutil.copy(self.folder / f"{name}.pem", path / "clientcert.pem")
-            shutil.copy(self.folder / f"{name}.key", path / "clientkey.pem")
-        return path
-
-
-@pytest.fixture(scope="module")
-def tls_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., bool]]:
-    """Give who is let in by a libvirtd that listens as it is printed."""
-    pki = Pki(tmp_path_factory.mktemp("pki"))
-    files = {"ca_file": "ours.pem", "cert_file": "host.pem", "key_file": "host.key"}
-    ours = "".join(f'{key} = "{pki.folder / name}"\n' for key, name in files.items())
-    with local_libvirtd(libvirtd_conf(["CN=web1"]) + ours) as host:
-
-        def lets_in(client: str, ca: str = "ours") -> bool:
-            certificates = pki.client(client, ca)
-            uri = f"qemu+tls://127.0.0.1/system?pkipath={certificates}"
-            return host.run("virsh", "-c", uri, "list").returncode == 0
-
-        yield lets_in
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
-@pytest.mark.parametrize(
-    ("client", "ca", "is_let_in"),
-    [
-        ("web1", "ours", True),
-        # Signed by us, and nobody's that may control hosts.
-        ("guest", "ours", False),
-        # Of another CA, and none at all.
-        ("false", "ours", False),
-        ("", "ours", False),
-        # The client does not take this host for one of another CA's.
-        ("web1", "theirs", False),
-    ],
-)
-def test_tls_holds_both_ways(
-    tls_host: Callable[..., bool], client: str, ca: str, is_let_in: bool
-) -> None:
-    assert tls_host(client, ca) == is_let_in
-    assert tls_host("web1")
+    conf = files["/etc/libvirt/libvirtd.conf"]
+    assert "listen_tcp = 0\n" in conf
+    tcp = 'listen_tcp = 1\nauth_tcp = "none"\n'
+    files["/etc/libvirt/libvirtd.conf"] = conf.replace("listen_tcp = 0\n", tcp)
+    host.boot(words.stdout.split(), files | pki.of_the_host())
