@@ -219,6 +219,50 @@ def test_place_is_told_with_host_slot_and_condition() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (),
+        (CardCondition.TESTING, CardCondition.READY),
+        (CardCondition.QUARANTINED, CardCondition.RETIRED),
+    ],
+)
+def test_builders_tell_the_ledger_what_it_is_told(
+    steps: tuple[CardCondition, ...],
+) -> None:
+    host = make_host(
+        cards_per_node=(1,), condition=(CardCondition.UNVERIFIED, *steps)[-1]
+    )
+    made = host.cards.get()
+    card = Card.objects.create(
+        host=host,
+        numa_node=made.numa_node,
+        gpu_model=made.gpu_model,
+        identity="by hand",
+        identity_is_weak=True,
+        slot_path="0000:22:00",
+    )
+    actor = Actor("test:builder", "made for a test")
+    ledger.record_place(card, CardEventKind.ENROLLED, actor)
+    for step in steps:
+        if step is CardCondition.READY:
+            make_check(card)
+        ledger.change_condition(card, step, actor)
+
+    def told(card: Card) -> list[dict[str, object]]:
+        own = {"id", "card_id", "at"}
+        rows = card.events.order_by("pk").values()
+        return [{k: v for k, v in row.items() if k not in own} for row in rows]
+
+    places = {"0000:21:00": "0000:22:00", "": ""}
+    assert told(card) == [
+        {**row, "slot_path": places[str(row["slot_path"])]} for row in told(made)
+    ]
+    if steps:
+        assert made.condition_changed_at == made.events.latest("pk").at
+    assert made.condition == card.condition
+
+
 @pytest.mark.parametrize("table", ["cardevent", "cardcheck", "cardclaim"])
 def test_history_cannot_be_truncated(table: str) -> None:
     host = make_host()
