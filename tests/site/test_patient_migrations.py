@@ -1,4 +1,4 @@
-"""A migration beside those who read and write: they wait, and neither is ended."""
+"""A migration beside those who read and write: they wait for it, and it not for them."""
 
 import threading
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def migrate() -> None:
     executor.recorder.record_unapplied("inventory", "0000_tried")
 
 
-def test_who_waits_for_a_migration_that_waits_for_them_goes_on(
+def test_migration_that_waits_for_a_table_keeps_nobody_from_another(
     reader: psycopg.Connection,
 ) -> None:
     failed: list[BaseException] = []
@@ -72,9 +72,11 @@ def test_who_waits_for_a_migration_that_waits_for_them_goes_on(
     thread.start()
     with session() as looker:
         eventually(lambda: looker.execute(LOCKED).fetchone() == (1,), "it has tried_a")
-
+        # Or whoever has tried_b and waits for tried_a would wait for ever.
+        eventually(
+            lambda: looker.execute(LOCKED).fetchone() == (0,), "it lets go of it"
+        )
     reader.execute("SELECT FROM tried_a")
-
     reader.execute("COMMIT")
     thread.join()
     assert failed == []
