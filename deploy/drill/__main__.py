@@ -7,6 +7,7 @@ simulated. It ends with a table, and with status 1 if anything failed.
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +31,8 @@ def main() -> int:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="gpucloud-drill-"))
     progress = Progress()
+    # What was started is ended then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         drill(
             Site(folder),
