@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A cycle of the e2e stack is 10 s and a look takes one more or two; on a crowded machine, minutes.
+# A cycle of the e2e stack is 10 s and a look takes one more or two; on a crowded machine,
+# minutes.
 SEEN_S = 180
 # Two checks of a card, or of a few, on a machine that has much else to do.
 CHECKED_S = 180
