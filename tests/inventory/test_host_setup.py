@@ -228,7 +228,7 @@ HOST_DRIVER = (
 def drivers_on(host: VirtualGpuHost) -> list[str]:
     """Return the driver of each card, as the host's Linux tells."""
     links = " ".join(f"/sys/bus/pci/devices/{slot}.0/driver" for slot in SLOTS)
-    told = host.shell(f"for link in {links}; do readlink -f $link || echo -; done")
+    told = host.shell(f"for link in {links}; do readlink $link || echo -; done")
     return [line.rpartition("/")[2] for line in told.splitlines()]
 
 
