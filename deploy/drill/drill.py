@@ -71,10 +71,10 @@ def drill(site: Site, plan: Plan, progress: Progress) -> None:
     finally:
         site.end()
         virtual.stop()
+        postgres.remove_files(site.layout)
     with progress.step("nothing is left") as notes:
         _assert_no_process(site.folder)
         notes.append("no process")
-    postgres.remove_files(site.layout)
     _print(site, progress)
 
 

@@ -18,6 +18,14 @@ from deploy.local.problems import LocalStackError, ProgramMissing
 CONFIGURATION = checkout().root / "deploy" / "haproxy" / "haproxy.cfg"
 PROGRAM = Path("/usr/sbin/haproxy")
 WELL_S = 60.0
+# Fields of `show stat` (HAProxy 2.6, management guide 9.1), and what they count.
+ANSWERS = {
+    "hrsp_2xx": "of 2xx",
+    "hrsp_4xx": "of 4xx",
+    "hrsp_5xx": "of 5xx",
+    "wretr": "tried again",
+    "wredis": "sent to another machine",
+}
 
 
 @dataclass
@@ -82,8 +90,8 @@ class Proxy:
         """Return how many answers of each kind the web machines gave."""
         rows = [row for row in self._rows() if row["svname"] == "BACKEND"]
         return {
-            kind: sum(int(row[kind] or 0) for row in rows)
-            for kind in ("hrsp_2xx", "hrsp_4xx", "hrsp_5xx", "wretr", "wredis", "econ")
+            words: sum(int(row[name] or 0) for row in rows)
+            for name, words in ANSWERS.items()
         }
 
     def _wait(
