@@ -70,7 +70,8 @@ def drill(site: Site, plan: Plan, progress: Progress) -> None:
         _end_clean(site, progress)
     finally:
         site.end()
-        virtual.stop()
+        if plan.has_virtual_host:
+            virtual.stop()
         postgres.remove_files(site.layout)
     with progress.step("nothing is left") as notes:
         _assert_no_process(site.folder)
