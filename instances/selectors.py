@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import dataclass
 from itertools import chain
 from uuid import UUID
 
@@ -188,12 +189,27 @@ def host_of(instance: Instance) -> Host | None:
     return claims[0].numa_node.host if claims else None
 
 
-def spec_of(instance: Instance) -> DomainSpec | None:
-    """Return the domain that the open claims describe; None if nothing is held.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What open claims say: where, with what guests get there, and the domain."""
+
+    host: Host
+    setup: GuestSetup
+    spec: DomainSpec
+
+
+def held_by(instance: Instance) -> Held | None:
+    """Return what the instance holds; None if nothing.
 
     Five queries. The claims are the only home of host, node, CPUs and addresses.
     """
-    return specs_of({instance.uuid: instance}).get(instance.uuid)
+    return _held_by({instance.uuid: instance}).get(instance.uuid)
+
+
+def spec_of(instance: Instance) -> DomainSpec | None:
+    """Return the domain of held_by(), at its cost."""
+    held = held_by(instance)
+    return held.spec if held else None
 
 
 def as_resized(instance: Instance, resize: PendingResize) -> Instance:
@@ -209,6 +225,10 @@ def specs_of(consumers: Mapping[UUID, Instance | None]) -> dict[UUID, DomainSpec
     consumers: with its instance, None where that is unknown: then it boots nothing. Of an
     instance that is being resized, the set that it has counts.
     """
+    return {consumer: held.spec for consumer, held in _held_by(consumers).items()}
+
+
+def _held_by(consumers: Mapping[UUID, Instance | None]) -> dict[UUID, Held]:
     functions: dict[int, list[int]] = defaultdict(list)
     sets = {consumer: i.claim_set for consumer, i in consumers.items() if i}
 
@@ -246,12 +266,16 @@ def specs_of(consumers: Mapping[UUID, Instance | None]) -> dict[UUID, DomainSpec
     setups = setups_of(hosts.values())
     addresses = open_addresses_of(hosts)
     return {
-        consumer: _spec(
-            claim,
-            consumers[consumer],
-            setups[hosts[consumer].pk],
-            tuple(cells[consumer]),
-            addresses.get(consumer),
+        consumer: Held(
+            hosts[consumer],
+            setup := setups[hosts[consumer].pk],
+            _spec(
+                claim,
+                consumers[consumer],
+                setup,
+                tuple(cells[consumer]),
+                addresses.get(consumer),
+            ),
         )
         for consumer, claim in any_claim.items()
     }

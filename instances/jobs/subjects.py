@@ -34,6 +34,7 @@ from instances.selectors import (
     as_resized,
     disk_plan_of,
     firewall_rules_of,
+    held_by,
     host_of,
     spec_of,
 )
@@ -42,7 +43,7 @@ from inventory.choices import CardCondition, CheckKind
 from inventory.hypervisor.port import Hypervisor
 from inventory.ledger import Actor
 from inventory.models import Card, Host
-from inventory.models.guest_setup import GuestSetup, setup_of
+from inventory.models.guest_setup import GuestSetup
 
 Connector = Callable[[str], Hypervisor]
 _GONE = (CardCondition.MISSING, CardCondition.QUARANTINED, CardCondition.RETIRED)
@@ -95,13 +96,13 @@ class InstanceSubject:
             "account", "plan", "region", "image", "next_image"
         ).get(pk=self.job.for_instance.pk)
         self.job.instance = instance
-        host, spec = host_of(instance), spec_of(instance)
+        held = held_by(instance)
         machine, storage, next_storage = None, None, None
         next_machine, next_disk_bytes = None, 0
-        if host is not None and spec is not None:
+        if held is not None:
+            host, setup = held.host, held.setup
             note(host=host.pk)
-            machine = Machine(self.connect_to(host.libvirt_uri), spec)
-            setup = setup_of(host)
+            machine = Machine(self.connect_to(host.libvirt_uri), held.spec)
             storage = _storage(instance, instance.image, host, setup, self.job)
             if instance.next_image is not None:
                 next_storage = _storage(
