@@ -34,11 +34,7 @@ from inventory.choices import (
     CheckOutcome,
     HostConnection,
 )
-from inventory.ledger import (
-    Actor,
-    clock,
-    refresh_shape,
-)
+from inventory.ledger import Actor, clock, refresh_shape
 from inventory.models import (
     AddressPool,
     Card,
@@ -123,10 +119,10 @@ def make_host(
         )
         for number in range(len(cards_per_node))
     )
-    cores = [(node, core) for node in nodes for core in range(cores_per_node)]
+    cores = [node for node in nodes for _ in range(cores_per_node)]
     HostCpu.objects.bulk_create(
         HostCpu(numa_node=node, number=threads * at + sibling, core=threads * at)
-        for at, (node, _) in enumerate(cores)
+        for at, node in enumerate(cores)
         for sibling in range(threads)
     )
     places = [
