@@ -170,7 +170,9 @@ class Guest:
         return self.ssh("cat /etc/ssh/ssh_host_ed25519_key.pub")
 
     def has_password(self, password: str) -> bool:
-        shadow = self.ssh("grep ^root: /etc/shadow | cut -d: -f2")
+        """Say so once cloud-init is done: it may set the password when sshd is up already."""
+        done = "cloud-init status --wait > /dev/null"
+        shadow = self.ssh(f"{done}; grep ^root: /etc/shadow | cut -d: -f2")
         return bool(sha512_crypt.verify(password, shadow))
 
 
