@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import connection, transaction
 from django.db.models import Count, Min
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -42,6 +43,8 @@ _SCHEDULES = {
     "instances.tasks.mail_reports": 15,
     "instances.tasks.look_after_trials": 1,
 }
+# Of the advisory lock of who changes them; flags.gate_lock has another.
+_SCHEDULES_KEY = 0x5C4ED
 
 
 def enqueue_job(job_id: int) -> None:
@@ -189,15 +192,23 @@ def begin_schedules() -> None:
 
 
 def ensure_schedules() -> None:
-    """Have exactly the schedules that the code names, whichever release was here before."""
-    Schedule.objects.exclude(func__in=_SCHEDULES).delete()
-    for func, minutes in _SCHEDULES.items():
-        Schedule.objects.update_or_create(
-            func=func,
-            defaults={
-                "name": func.rsplit(".", 1)[1],
-                "schedule_type": Schedule.MINUTES,
-                "minutes": minutes,
-                "repeats": -1,
-            },
+    """Have exactly the schedules that the code names, each once, whatever was here before."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Workers of several machines start at once; no key keeps a schedule from being two.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SCHEDULES_KEY])
+        missing = dict(_SCHEDULES)
+        for schedule in Schedule.objects.order_by("pk"):
+            if (schedule.func, schedule.minutes) in missing.items():
+                del missing[schedule.func]
+            else:
+                schedule.delete()
+        Schedule.objects.bulk_create(
+            Schedule(
+                func=func,
+                name=func.rsplit(".", 1)[1],
+                schedule_type=Schedule.MINUTES,
+                minutes=minutes,
+                repeats=-1,
+            )
+            for func, minutes in missing.items()
         )

@@ -14,6 +14,15 @@ from instances.cluster_signs import FOLDER_VARIABLE, Signs
 from instances.tasks import begin_schedules, enqueue_job, ensure_schedules
 from tests.sessions import cut_off
 
+SCHEDULED = [
+    ("instances.tasks.enqueue_due_jobs", 1),
+    ("instances.tasks.look_after_fleet", 1),
+    ("instances.tasks.look_after_trials", 1),
+    ("instances.tasks.mail_reports", 15),
+    ("instances.tasks.make_invoices", 60),
+    ("instances.tasks.prune", 60),
+]
+
 
 @pytest.mark.django_db(transaction=True)
 def test_task_of_a_transaction_that_is_rolled_back_never_was() -> None:
@@ -108,6 +117,8 @@ def test_task_that_cannot_be_read_is_not_waited_for(
 @pytest.mark.django_db
 def test_schedules_are_those_of_the_code_and_no_others() -> None:
     Schedule.objects.create(func="os.system", name="mischief")
+    Schedule.objects.create(func="instances.tasks.prune", minutes=60)
+    Schedule.objects.filter(func="instances.tasks.mail_reports").update(minutes=1)
 
     # After a migration; then when workers start.
     begin_schedules()
@@ -115,11 +126,30 @@ def test_schedules_are_those_of_the_code_and_no_others() -> None:
     ensure_schedules()
     ensure_schedules()
 
-    assert set(Schedule.objects.values_list("func", flat=True)) == {
-        "instances.tasks.enqueue_due_jobs",
-        "instances.tasks.look_after_fleet",
-        "instances.tasks.look_after_trials",
-        "instances.tasks.mail_reports",
-        "instances.tasks.make_invoices",
-        "instances.tasks.prune",
-    }
+    assert sorted(Schedule.objects.values_list("func", "minutes")) == SCHEDULED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_start_at_once_make_each_schedule_once() -> None:
+    def start() -> None:
+        try:
+            ensure_schedules()
+        finally:
+            connection.close()
+
+    Schedule.objects.all().delete()
+    other = threading.Thread(target=start)
+    with transaction.atomic():
+        ensure_schedules()
+        other.start()
+        while other.is_alive() and not somebody_waits():
+            time.sleep(0.01)
+    other.join()
+
+    assert sorted(Schedule.objects.values_list("func", "minutes")) == SCHEDULED
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() != (0,)
